@@ -1,0 +1,35 @@
+"""What all tests share: the real data, where it is, and a home that is not the user's."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+REPOSITORY = Path(__file__).parent.parent
+
+
+def real_data_folder() -> Path | None:
+    """`$VMRTOOL_TEST_DATA`, else `../shared/data` beside the repository; None where absent."""
+    folder = Path(os.environ.get("VMRTOOL_TEST_DATA") or REPOSITORY.parent / "shared" / "data")
+    return folder if folder.is_dir() else None
+
+
+def pytest_report_header() -> str:
+    return f"real data: {real_data_folder() or 'none, its tests skip'}"
+
+
+@pytest.fixture(scope="session")
+def real_data() -> Path:
+    """Folder of real annotations, features and videos; skips where there is none."""
+    folder = real_data_folder()
+    if folder is None:
+        pytest.skip("no real data: set VMRTOOL_TEST_DATA to a folder that holds it")
+    return folder
+
+
+@pytest.fixture(autouse=True)
+def _own_settings(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """No test sees the user's catalog, assets or cache, or leaves something there."""
+    for name in ("VMRTOOL_CATALOG", "VMRTOOL_ASSETS", "VMRTOOL_DEBUG"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))

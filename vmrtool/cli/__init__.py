@@ -1,0 +1,112 @@
+"""The command line: one module a command, each of which parses, calls the library and renders.
+
+Nothing here imports torch, faiss, av or sqlite_utils before a command needs them, so that
+`vmrtool --help` answers at once.
+"""
+
+import os
+import sys
+import traceback
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+from typer.core import TyperGroup
+
+from vmrtool.errors import VmrtoolError
+
+
+def report_error(message: str, remedy: str | None = None) -> None:
+    """Print an error, and under it what to do next, to stderr."""
+    console = Console(stderr=True, soft_wrap=True, highlight=False)
+    console.print(f"[bold red]error:[/] {escape(message)}")
+    if remedy:
+        console.print(f"[dim]{escape(remedy)}[/]")
+
+
+class _Commands(TyperGroup):
+    """Turns errors into one to three lines on stderr and DESIGN's exit codes."""
+
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            return super().invoke(ctx)
+        except (VmrtoolError, OSError, RuntimeError, ValueError, MemoryError) as error:
+            if os.environ.get("VMRTOOL_DEBUG"):
+                traceback.print_exc()
+            if isinstance(error, VmrtoolError):
+                report_error(str(error), error.remedy)
+                raise typer.Exit(error.exit_code) from error
+            if isinstance(error, BrokenPipeError) or type(error).__module__.startswith("typer"):
+                raise
+            if isinstance(error, OSError):
+                where = f"{error.filename}: " if error.filename else ""
+                report_error(f"{where}{error.strerror or error}")
+                raise typer.Exit(3) from error
+            report_error(
+                f"unexpected {type(error).__name__}: {error}",
+                "This is a defect; `vmrtool --debug …` shows where it comes from.",
+            )
+            raise typer.Exit(1) from error
+
+
+app = typer.Typer(
+    name="vmrtool",
+    cls=_Commands,
+    help="Find moments in a video archive from a sentence.",
+    no_args_is_help=True,
+    rich_markup_mode="rich",
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        from vmrtool import __version__
+
+        typer.echo(f"vmrtool {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    version: Annotated[
+        bool,
+        typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version."),
+    ] = False,
+    debug: Annotated[
+        bool, typer.Option("--debug", envvar="VMRTOOL_DEBUG", help="Show tracebacks.")
+    ] = False,
+) -> None:
+    """Options that come before the command."""
+    if debug:
+        os.environ["VMRTOOL_DEBUG"] = "1"
+
+
+def _register() -> None:
+    import importlib
+
+    for name in ("index", "search", "train", "eval"):
+        try:
+            module = importlib.import_module(f"vmrtool.cli.{name}")
+        except ModuleNotFoundError:
+            continue
+        app.command(name)(getattr(module, name))
+    for name in ("catalog", "models", "demo"):
+        try:
+            module = importlib.import_module(f"vmrtool.cli.{name}")
+        except ModuleNotFoundError:
+            continue
+        app.add_typer(getattr(module, f"{name}_app"), name=name)
+
+
+_register()
+
+
+def main() -> None:
+    """Entry point of the `vmrtool` command."""
+    if hasattr(sys.stdout, "reconfigure"):
+        # File names need not be UTF-8; printing one must not end the program.
+        sys.stdout.reconfigure(errors="surrogateescape")
+    app(prog_name="vmrtool")

@@ -1,0 +1,157 @@
+"""Inception-I3D for RGB clips (Carreira and Zisserman, 2017), at full or reduced width.
+
+Parameter names are those of the public PyTorch checkpoints (`rgb_imagenet.pt`,
+`rgb_charades.pt`), so that their state dicts load as they are. Convolutions and pools pad as
+TensorFlow's SAME does, which depends on the input's size and may be uneven.
+"""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+# Channels of each Inception block: 1x1; 1x1 -> 3x3x3; 1x1 -> 3x3x3; pool -> 1x1.
+_BLOCKS: dict[str, tuple[int, int, int, int, int, int]] = {
+    "Mixed_3b": (64, 96, 128, 16, 32, 32),
+    "Mixed_3c": (128, 128, 192, 32, 96, 64),
+    "Mixed_4b": (192, 96, 208, 16, 48, 64),
+    "Mixed_4c": (160, 112, 224, 24, 64, 64),
+    "Mixed_4d": (128, 128, 256, 24, 64, 64),
+    "Mixed_4e": (112, 144, 288, 32, 64, 64),
+    "Mixed_4f": (256, 160, 320, 32, 128, 128),
+    "Mixed_5b": (256, 160, 320, 32, 128, 128),
+    "Mixed_5c": (384, 192, 384, 48, 128, 128),
+}
+# Max pools by the layer they come before: (kernel, stride) over (time, height, width).
+_POOLS: dict[str, tuple[tuple[int, int, int], tuple[int, int, int]]] = {
+    "Conv3d_2b_1x1": ((1, 3, 3), (1, 2, 2)),
+    "Mixed_3b": ((1, 3, 3), (1, 2, 2)),
+    "Mixed_4b": ((3, 3, 3), (2, 2, 2)),
+    "Mixed_5b": ((2, 2, 2), (2, 2, 2)),
+}
+
+
+def scaled(channels: int, width: float) -> int:
+    """Channels of a layer at `width`: a multiple of 4, at least 4; exact at width 1."""
+    return channels if width == 1.0 else max(4, round(channels * width / 4) * 4)
+
+
+def same_padding(
+    size: torch.Size, kernel: tuple[int, int, int], stride: tuple[int, int, int]
+) -> tuple[int, ...]:
+    """SAME padding of the last three dimensions of `size`, in the order `F.pad` takes it."""
+    pads: list[int] = []
+    for length, k, s in zip(reversed(size[-3:]), reversed(kernel), reversed(stride), strict=True):
+        total = max(k - s if length % s == 0 else k - length % s, 0)
+        pads += [total // 2, total - total // 2]
+    return tuple(pads)
+
+
+class ConvUnit(nn.Module):
+    """3-D convolution, batch norm and ReLU: (B, C_in, T, H, W) -> (B, C_out, T', H', W')."""
+
+    def __init__(self, in_channels: int, out_channels: int, kernel: int = 1, stride: int = 1):
+        super().__init__()
+        self.kernel, self.stride = (kernel,) * 3, (stride,) * 3
+        self.conv3d = nn.Conv3d(in_channels, out_channels, kernel, stride=stride, bias=False)
+        self.bn = nn.BatchNorm3d(out_channels, eps=1e-3, momentum=0.01)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Convolve, normalise, rectify."""
+        low_w, high_w, low_h, high_h, low_t, high_t = same_padding(x.shape, self.kernel, self.stride)
+        if (low_t, low_h, low_w) == (high_t, high_h, high_w):
+            # Even padding is left to the convolution, which saves a copy of the input.
+            x = F.conv3d(
+                x, self.conv3d.weight, stride=self.stride, padding=(low_t, low_h, low_w)
+            )
+        else:
+            x = self.conv3d(F.pad(x, (low_w, high_w, low_h, high_h, low_t, high_t)))
+        return F.relu(self.bn(x))
+
+
+def max_pool(x: Tensor, kernel: tuple[int, int, int], stride: tuple[int, int, int]) -> Tensor:
+    """SAME max pool. Zero padding is exact here, since its inputs are rectified."""
+    return F.max_pool3d(F.pad(x, same_padding(x.shape, kernel, stride)), kernel, stride)
+
+
+class InceptionBlock(nn.Module):
+    """Four parallel branches, joined along channels; keeps time and space."""
+
+    def __init__(self, in_channels: int, channels: tuple[int, int, int, int, int, int]):
+        super().__init__()
+        c0, c1a, c1b, c2a, c2b, c3 = channels
+        self.b0 = ConvUnit(in_channels, c0)
+        self.b1a = ConvUnit(in_channels, c1a)
+        self.b1b = ConvUnit(c1a, c1b, kernel=3)
+        self.b2a = ConvUnit(in_channels, c2a)
+        self.b2b = ConvUnit(c2a, c2b, kernel=3)
+        self.b3b = ConvUnit(in_channels, c3)
+        self.out_channels = c0 + c1b + c2b + c3
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, C, T, H, W) -> (B, out_channels, T, H, W)."""
+        pooled = max_pool(x, (3, 3, 3), (1, 1, 1))
+        branches = (self.b0(x), self.b1b(self.b1a(x)), self.b2b(self.b2a(x)), self.b3b(pooled))
+        return torch.cat(branches, dim=1)
+
+
+class ScoreLayer(nn.Module):
+    """Class scores of averaged features, a 1x1x1 convolution as in the public network."""
+
+    def __init__(self, in_channels: int, num_classes: int):
+        super().__init__()
+        self.conv3d = nn.Conv3d(in_channels, num_classes, 1)
+
+    def forward(self, features: Tensor) -> Tensor:
+        """(B, dim, T') -> (B, classes, T')."""
+        return self.conv3d(features[..., None, None])[..., 0, 0]
+
+
+class InceptionI3D(nn.Module):
+    """Inception-I3D.
+
+    Args:
+        num_classes: classes of the score layer (400 for Kinetics, 157 for Charades).
+        width: multiplies every layer's channels; 1 is the published network (1024-d features).
+        dropout: dropout before the class scores, in training.
+    """
+
+    def __init__(self, num_classes: int = 400, width: float = 1.0, dropout: float = 0.0):
+        super().__init__()
+        channels = scaled(64, width)
+        self.Conv3d_1a_7x7 = ConvUnit(3, channels, kernel=7, stride=2)
+        self.Conv3d_2b_1x1 = ConvUnit(channels, channels)
+        self.Conv3d_2c_3x3 = ConvUnit(channels, scaled(192, width), kernel=3)
+        channels = scaled(192, width)
+        for name, sizes in _BLOCKS.items():
+            c0, c1a, c1b, c2a, c2b, c3 = (scaled(size, width) for size in sizes)
+            block = InceptionBlock(channels, (c0, c1a, c1b, c2a, c2b, c3))
+            self.add_module(name, block)
+            channels = block.out_channels
+        self.dim = channels
+        self.dropout = nn.Dropout(dropout)
+        self.logits = ScoreLayer(channels, num_classes)
+
+    def trunk(self, clips: Tensor) -> Tensor:
+        """Feature maps of `clips` (B, 3, T, H, W) in [-1, 1]: (B, dim, ~T/8, ~H/32, ~W/32)."""
+        x = self.Conv3d_1a_7x7(clips)
+        for name in ("Conv3d_2b_1x1", "Conv3d_2c_3x3", *_BLOCKS):
+            if name in _POOLS:
+                x = max_pool(x, *_POOLS[name])
+            x = self.get_submodule(name)(x)
+        return x
+
+    def forward(self, clips: Tensor) -> Tensor:
+        """Features of `clips` (B, 3, T, H, W) in [-1, 1], before averaging over time.
+
+        Space is averaged whole and time in pairs, as the published (2, 7, 7) average pool does
+        on 224 x 224 input; 64 frames give T' = 7 steps.
+
+        Returns:
+            (B, dim, T').
+        """
+        steps = self.trunk(clips).mean(dim=(3, 4))
+        return F.avg_pool1d(steps, 2, stride=1) if steps.shape[2] > 1 else steps
+
+    def scores(self, features: Tensor) -> Tensor:
+        """Class scores (B, classes, T') of `features` (B, dim, T')."""
+        return self.logits(self.dropout(features))
