@@ -1,0 +1,1 @@
+"""Sentences with moments and videos with features, made into batches."""
