@@ -29,8 +29,12 @@ SHORTEST_EVENT_S, LONGEST_EVENT_S = 2.0, 8.0
 _SNAP_S = 0.1  # an event's ends are moved to frames: its length may change by this much
 _ATTEMPTS = 500
 
-# How often each kind is tried first; those that need a free or a crowded stage are tried more.
-_WEIGHTS = dict.fromkeys(KINDS, 1.0)
+# How often each kind is tried: more for those that the stage often refuses, so that about as many
+# of each kind are played in the end.
+_WEIGHTS = dict.fromkeys(KINDS, 0.8) | {
+    "grows": 5.0, "shrinks": 2.0, "bounces": 0.7, "appears": 3.0, "vanishes": 2.5,
+    "meet": 12.0, "swap": 5.0, "spins": 1.4,
+}  # fmt: skip
 _REPEATABLE = {"moves-left", "moves-right", "moves-up", "moves-down", "spins", "bounces", "swap"}
 
 
@@ -254,7 +258,7 @@ def _draw_cast(rng: np.random.Generator) -> tuple[list[Player], list[Player]]:
         alike = [l for l in looks if any(l[0] == c[0] or l[1] == c[1] for c in chosen)]
         chosen.append(alike[int(rng.integers(len(alike)))])
         looks.remove(chosen[-1])
-    acting = [_player(rng, *look, on_stage=rng.random() < 0.6) for look in chosen]
+    acting = [_player(rng, *look, on_stage=rng.random() < 0.7) for look in chosen]
     others = []
     for _ in range(int(rng.integers(1, 4))):
         look = looks.pop(int(rng.integers(len(looks))))

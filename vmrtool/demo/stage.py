@@ -252,7 +252,7 @@ class Stage:
         distance = math.hypot(b.x - a.x, b.y - a.y)
         dx, dy = (b.x - a.x) / distance, (b.y - a.y) / distance
         closing = distance - contact_distance(a.outline, b.outline, dx, dy)
-        if closing < 70:
+        if closing < 60:
             return False
         share = float(self.rng.uniform(0.35, 0.65))
         goal_a = (a.x + dx * closing * share, a.y + dy * closing * share)
@@ -270,11 +270,11 @@ class Stage:
     def _swap(self, a: Player, b: Player, start: float, end: float) -> bool:
         """Two that stand left and right of each other change places on opposite arcs."""
         across, down = b.x - a.x, b.y - a.y
-        if abs(across) < 90 or abs(down) > 0.7 * abs(across):
+        if abs(across) < 80 or abs(down) > 0.8 * abs(across):
             return False
         distance = math.hypot(across, down)
         side = (-down / distance, across / distance)
-        bulge = (a.bound + b.bound) / 2 + 5
+        bulge = float(self.rng.choice([-1, 1])) * ((a.bound + b.bound) / 2 + 3)
         steps = np.linspace(0, 1, 25)
         paths = []
         for player, sign in ((a, 1), (b, -1)):
