@@ -1,7 +1,7 @@
 """Draws a scene: a drifting backdrop and antialiased shapes, each blended into its own box.
 
 Made to be fast, since networks train on clips rendered as they go: backdrops are strided crops
-of a ready tile, and shapes come from a cache of sprites with positions rounded to 1/8 pixel.
+of a ready tile, and shapes come from a cache of sprites, at positions rounded to 1/4 or 1/8 pixel.
 """
 
 import math
@@ -16,8 +16,7 @@ from vmrtool.demo.textures import SIZE, texture
 
 Frames = NDArray[np.uint8]
 
-_STEPS = 8  # sprites' positions and radii are rounded to 1 / _STEPS of a pixel
-_TURN = 2.0  # and their angles to this many degrees
+_TURN = 2.0  # sprites' angles are rounded to this many degrees
 _SHADOW = (2.5, 3.5)  # where a shape's shadow falls, pixels right and down in the full frame
 
 
@@ -56,7 +55,7 @@ def render_times(scene: Scene, times: NDArray[np.float64], scale: float = 1.0) -
     if abs(factor * scale - 1) > 1e-6:
         raise ValueError(f"scale {scale} is not 1 over a whole number")
     times = np.clip(times, scene.frame_times[0], scene.frame_times[-1])
-    backdrop = _Backdrop(scene.background, factor)
+    backdrop = _Backdrop(scene.background, times, factor)
     states = np.stack([actor.at(times) for actor in scene.actors], axis=1)  # (T, A, 5)
     states[:, :, :3] /= factor
     order = list(range(len(scene.actors)))
@@ -70,7 +69,7 @@ def render_times(scene: Scene, times: NDArray[np.float64], scale: float = 1.0) -
         if index and time == times[index - 1]:
             frame[:] = clip[index - 1]
             continue
-        backdrop.paint(frame, time)
+        backdrop.paint(frame, index)
         busy = next((who for start, end, who in busy_at if start <= time <= end), set())
         for actor in sorted(order, key=busy.__contains__):
             x, y, radius, angle, opacity = now[actor]
@@ -81,30 +80,31 @@ def render_times(scene: Scene, times: NDArray[np.float64], scale: float = 1.0) -
 
 
 class _Backdrop:
-    """A scene's background at one scale, ready to be cropped."""
+    """A scene's background at one scale, as far as it drifts between the given times."""
 
-    def __init__(self, background: Background, factor: int) -> None:
-        self.background = background
+    def __init__(self, background: Background, times: NDArray[np.float64], factor: int) -> None:
+        lefts = np.floor(background.origin[0] + background.velocity[0] * times).astype(int)
+        tops = np.floor(background.origin[1] + background.velocity[1] * times).astype(int)
         self.factor = factor
-        self.tile = _tile(background, factor)
+        corners = np.stack([tops - tops.min(), lefts - lefts.min()], axis=1)
+        self.corners: list[list[int]] = corners.tolist()
+        grey = texture(background.texture, factor)
+        rows = np.arange(tops.min(), tops.max() + HEIGHT) % SIZE
+        columns = np.arange(lefts.min(), lefts.max() + WIDTH) % SIZE
+        share = np.arange(256)[:, None] / 255.0
+        ramp = (1 - share) * np.array(background.dark) + share * np.array(background.light)
+        self.tile = np.take(np.round(ramp).astype(np.uint8), grey[rows[:, None], columns], axis=0)
 
-    def paint(self, frame: Frames, time: float) -> None:
-        """Fill a frame (h, w, 3) with the backdrop as it is at `time` seconds."""
-        origin, velocity = self.background.origin, self.background.velocity
-        left = math.floor(origin[0] + velocity[0] * time) % SIZE
-        top = math.floor(origin[1] + velocity[1] * time) % SIZE
-        frame[:] = self.tile[
-            top : top + HEIGHT : self.factor, left : left + WIDTH : self.factor
-        ]
+    def paint(self, frame: Frames, index: int) -> None:
+        """Fill a frame (h, w, 3) with the backdrop as it is at time number `index`."""
+        top, left = self.corners[index]
+        factor = self.factor
+        frame[:] = self.tile[top : top + HEIGHT : factor, left : left + WIDTH : factor]
 
 
-@lru_cache(maxsize=4)
-def _tile(background: Background, factor: int) -> Frames:
-    """The coloured texture, repeated far enough that any crop fits, (752, 832, 3)."""
-    grey = np.pad(texture(background.texture, factor), ((0, HEIGHT), (0, WIDTH)), mode="wrap")
-    share = np.arange(256)[:, None] / 255.0
-    ramp = (1 - share) * np.array(background.dark) + share * np.array(background.light)
-    return np.take(np.round(ramp).astype(np.uint8), grey, axis=0)
+def _steps(factor: int) -> int:
+    """Sprites' positions and radii are rounded to one over this many of the frame's pixels."""
+    return 4 if factor == 1 else 8
 
 
 def _stamp(
@@ -119,14 +119,14 @@ def _stamp(
     factor: int,
 ) -> None:
     """Blend one shape into `frame` (h, w, 3), centred on (x, y) in the frame's own pixels."""
-    column, row = math.floor(x), math.floor(y)
+    column, row, steps = math.floor(x), math.floor(y), _steps(factor)
     colour, cover, reach = _sprite(
         shape,
         rgb,
-        round(radius * _STEPS),
+        round(radius * steps),
         0 if shape == "circle" else round((angle % 360.0) / _TURN),
-        int((x - column) * _STEPS),
-        int((y - row) * _STEPS),
+        int((x - column) * steps),
+        int((y - row) * steps),
         factor,
     )
     height, width = frame.shape[:2]
@@ -163,25 +163,26 @@ def _sprite(
 ) -> tuple[NDArray[np.uint16], NDArray[np.uint16], int]:
     """A shape with rim, sheen and shadow, ready to blend.
 
-    Returns the paint (S, S, 3), premultiplied, in 0..255 * 256; how much of the backdrop to keep
+    Returns the premultiplied paint (S, S, 3) in 0..255 * 256; how much of the backdrop to keep
     (S, S, 3), in 0..256; and the reach in pixels: S = 2 * reach + 1, the centre's pixel in the
     middle.
     """
-    radius, angle = radius_steps / _STEPS, angle_steps * _TURN
+    steps = _steps(factor)
+    radius, angle = radius_steps / steps, angle_steps * _TURN
     shadow_x, shadow_y = _SHADOW[0] / factor, _SHADOW[1] / factor
     reach = math.ceil(bounding_radius(shape, radius) + max(shadow_x, shadow_y)) + 2
-    axis = np.arange(-reach, reach + 1) + 0.5
-    x = axis[None, :] - (x_steps + 0.5) / _STEPS
-    y = axis[:, None] - (y_steps + 0.5) / _STEPS
+    axis = np.arange(-reach, reach + 1, dtype=np.float32) + np.float32(0.5)
+    x = axis[None, :] - np.float32((x_steps + 0.5) / steps)
+    y = axis[:, None] - np.float32((y_steps + 0.5) / steps)
     edge = signed_distance(shape, x, y, radius, angle)
-    body = np.clip(0.5 - edge, 0, 1)
-    softness = max(1.0, 4.0 / factor)
     below = signed_distance(shape, x - shadow_x, y - shadow_y, radius, angle)
-    shadow = 0.35 * np.clip(0.5 - below / softness, 0, 1) * (1 - body)
-    rim = np.clip(edge / max(1.0, 2.5 / factor) + 1.5, 0, 1)
-    sheen = 1.0 - 0.16 * (x + y) / (2 * radius)
-    light = np.clip(sheen * (1 - 0.38 * rim), 0, 1.2)
-    painted = np.clip(light[..., None] * np.array(rgb), 0, 255) * body[..., None]
-    keep = np.round(256 * (1 - body - shadow)).astype(np.uint16)
-    colour = np.minimum(np.round(256 * painted), 255 * (256 - keep[..., None]))
-    return colour.astype(np.uint16), np.repeat(keep[..., None], 3, axis=2), reach
+    body = np.minimum(np.maximum(0.5 - edge, 0), 1)
+    shadow = np.minimum(np.maximum(0.5 - below / max(1.0, 4.0 / factor), 0), 1)
+    shadow *= 0.35 * (1 - body)
+    rim = np.minimum(np.maximum(edge / max(1.0, 2.5 / factor) + 1.5, 0), 1)
+    light = (1.0 - (x + y) * (0.08 / radius)) * (1 - 0.38 * rim)
+    np.minimum(light, 255.0 / max(rgb), out=light)
+    light *= 256 * body
+    keep = (256 * (1 - body - shadow)).astype(np.uint16)
+    paint = (light[..., None] * np.array(rgb, np.float32)).astype(np.uint16)
+    return paint, np.repeat(keep[..., None], 3, axis=2), reach

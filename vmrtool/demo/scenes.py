@@ -255,7 +255,7 @@ def _draw_cast(rng: np.random.Generator) -> tuple[list[Player], list[Player]]:
     looks = [(colour, shape) for colour in COLOURS for shape in SHAPES]
     chosen = [looks.pop(int(rng.integers(len(looks))))]
     for _ in range(int(rng.integers(2, 4))):
-        alike = [l for l in looks if any(l[0] == c[0] or l[1] == c[1] for c in chosen)]
+        alike = [look for look in looks if any(set(look) & set(other) for other in chosen)]
         chosen.append(alike[int(rng.integers(len(alike)))])
         looks.remove(chosen[-1])
     acting = [_player(rng, *look, on_stage=rng.random() < 0.7) for look in chosen]

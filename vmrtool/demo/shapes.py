@@ -6,6 +6,7 @@ x points right and y points down, as in an image.
 """
 
 import math
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +19,8 @@ COLOURS: dict[str, tuple[int, int, int]] = {
 }
 SHAPES: tuple[str, ...] = ("circle", "square", "triangle")
 
+Points = NDArray[np.floating[Any]]
+
 # Direction of the first edge's outward normal at angle 0, number of edges, inradius / radius.
 _POLYGONS: dict[str, tuple[float, int, float]] = {
     "square": (0.0, 4, 0.90),
@@ -25,18 +28,17 @@ _POLYGONS: dict[str, tuple[float, int, float]] = {
 }
 
 
-def signed_distance(
-    shape: str, x: NDArray[np.float64], y: NDArray[np.float64], radius: float, angle: float
-) -> NDArray[np.float64]:
-    """How far points lie outside the shape's edge (negative inside), same shape as `x` and `y`."""
+def signed_distance(shape: str, x: Points, y: Points, radius: float, angle: float) -> Points:
+    """How far points lie outside the shape's edge (negative inside), shape as `x` + `y`."""
     if shape == "circle":
         return np.hypot(x, y) - radius
     first, edges, inner = _POLYGONS[shape]
-    distance = np.full(np.broadcast_shapes(x.shape, y.shape), -np.inf)
-    for edge in range(edges):
-        turn = math.radians(first + angle + 360.0 * edge / edges)
+    turns = [math.radians(first + angle + 360.0 * edge / edges) for edge in range(edges)]
+    distance = x * math.cos(turns[0]) + y * math.sin(turns[0])
+    for turn in turns[1:]:
         np.maximum(distance, x * math.cos(turn) + y * math.sin(turn), out=distance)
-    return distance - inner * radius
+    distance -= inner * radius
+    return distance
 
 
 def corners(shape: str, radius: float, angle: float) -> NDArray[np.float64]:

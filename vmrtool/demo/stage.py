@@ -75,6 +75,7 @@ class Stage:
     """All players of one video, moved on through its events in order of time."""
 
     def __init__(self, players: Sequence[Player], rng: np.random.Generator) -> None:
+        """Begin with players whose `on_stage` says whether they are there from the start."""
         self.players = list(players)
         self.rng = rng
 
