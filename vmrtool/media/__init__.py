@@ -1,0 +1,1 @@
+"""Video files: what is in them, and their frames at the times a player shows them."""
