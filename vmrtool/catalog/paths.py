@@ -1,0 +1,50 @@
+"""File names as the catalog keeps them: bytes, since a name need not be UTF-8.
+
+Paths are absolute, normalised, with '/' between their parts on every system. Symbolic links are
+kept as the user wrote them, so that an archive reached through a link stays under that name.
+"""
+
+import base64
+import os
+from pathlib import Path
+
+
+def absolute(path: Path | str) -> Path:
+    """`path` made absolute and without '.' and '..', links left alone."""
+    return Path(os.path.abspath(path))  # noqa: PTH100 - Path.resolve would follow links
+
+
+def path_key(path: Path | str) -> bytes:
+    """The bytes under which an absolute path is kept."""
+    return os.fsencode(absolute(path)).replace(os.fsencode(os.sep), b"/")
+
+
+def from_key(key: bytes) -> Path:
+    """The path kept under `key`."""
+    return Path(os.fsdecode(key))
+
+
+def join_key(root: bytes, relative: bytes) -> bytes:
+    """The key of the file `relative` below the folder `root`."""
+    return root.rstrip(b"/") + b"/" + relative
+
+
+def relative_key(root: bytes, key: bytes) -> bytes | None:
+    """`key` relative to the folder `root`; None where it does not lie below it."""
+    prefix = root.rstrip(b"/") + b"/"
+    return key[len(prefix) :] if key.startswith(prefix) and key != prefix else None
+
+
+def display(key: bytes) -> str:
+    """`key` as text for people; bytes that are not UTF-8 become U+FFFD."""
+    return key.decode("utf-8", errors="replace")
+
+
+def base64_unless_utf8(path: Path) -> str | None:
+    """The path's bytes in base64 where its name is not UTF-8, so that JSON can carry it."""
+    key = os.fsencode(path)
+    try:
+        key.decode("utf-8")
+    except UnicodeDecodeError:
+        return base64.b64encode(key).decode("ascii")
+    return None

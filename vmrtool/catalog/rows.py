@@ -1,0 +1,129 @@
+"""What goes into the catalog and comes out of it: plain frozen values."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+State = Literal["indexed", "failed", "pending", "missing"]
+"""What the catalog knows of a video under the extractor in use.
+
+indexed: its features are here. failed: it has a row in `failures`. pending: its features were made
+by another extractor only. missing: its file was not there when last looked for.
+"""
+
+
+@dataclass(frozen=True)
+class FoundFile:
+    """A file as found on disk: its absolute path, the folder it was looked for in, its stamp.
+
+    `size` in bytes and `mtime_ns` tell an unchanged file without reading it.
+    """
+
+    path: Path
+    root: Path
+    size: int
+    mtime_ns: int
+
+
+@dataclass(frozen=True)
+class FileFacts:
+    """What is known of a video's file; None where it could not be told.
+
+    `duration_s` is where the last decoded frame ends, on the player's clock, once decoded. Width
+    and height are as displayed, `rotation` in degrees. `truncated` says why decoding ended early.
+    """
+
+    duration_s: float | None = None
+    width: int | None = None
+    height: int | None = None
+    rotation: int | None = None
+    fps: float | None = None
+    codec: str | None = None
+    container: str | None = None
+    truncated: str | None = None
+
+
+@dataclass(frozen=True)
+class StoredSnippets:
+    """Features (N, dim) float16 of N snippets with their spans in seconds, (N, 2) float64 each.
+
+    `seen` is the stretch a feature was computed from, `cells` the stretch it stands for.
+    """
+
+    features: NDArray[np.float16]
+    seen: NDArray[np.float64]
+    cells: NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class VideoRow:
+    """One video of the catalog.
+
+    `path` is absolute; `path_bytes` is the key, the name relative to `root`, not always UTF-8.
+    """
+
+    id: int
+    root: Path
+    path: Path
+    path_bytes: bytes
+    size: int
+    mtime_ns: int
+    content_hash: str | None
+    state: State
+    facts: FileFacts
+
+    @property
+    def duration_s(self) -> float | None:
+        """Length in seconds, None where unknown."""
+        return self.facts.duration_s
+
+
+@dataclass(frozen=True)
+class ExtractorRow:
+    """What made features: a backbone, its weights, and every setting that changes the result."""
+
+    id: int
+    backbone: str
+    weights_sha256: str
+    settings: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class FailureRow:
+    """Why a video could not be indexed, how often it was tried, and when last (UTC, ISO 8601)."""
+
+    path: Path
+    stage: str
+    error: str
+    remedy: str | None
+    attempts: int
+    when: str
+
+
+@dataclass(frozen=True)
+class StoredWindow:
+    """A window of one video's snippets with its pooled vectors under one grounding model.
+
+    The window is snippets [first, first + n) of the video. `vectors` is (P, d) float32, `spans`
+    (P, 2) int32: the first and last snippet of each pooled stretch, counted from the
+    window's own first.
+    """
+
+    content_hash: str
+    first: int
+    n: int
+    vectors: NDArray[np.float32]
+    spans: NDArray[np.int32]
+
+
+@dataclass(frozen=True)
+class Relocation:
+    """What `relocate` did: videos moved, of those found on disk, and rows already known there."""
+
+    moved: int
+    found: int
+    merged: int

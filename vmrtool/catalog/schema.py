@@ -1,0 +1,111 @@
+"""The catalog's tables, and how an older catalog becomes a newer one.
+
+`PRAGMA user_version` holds the schema version, `PRAGMA application_id` marks the file as a vmrtool
+catalog. Each migration raises the version by one, inside one transaction.
+"""
+
+from sqlite_utils import Database, Migrations
+
+APPLICATION_ID = 0x564D5254  # "VMRT"
+SCHEMA_VERSION = 1
+
+migrations = Migrations("vmrtool")
+
+_TABLES = (
+    # What the catalog remembers: its own id, the model, the extractor in use. Values are JSON.
+    """CREATE TABLE settings (
+        key TEXT PRIMARY KEY,
+        value TEXT NOT NULL
+    )""",
+    """CREATE TABLE roots (
+        id INTEGER PRIMARY KEY,
+        path_bytes BLOB NOT NULL UNIQUE,
+        path TEXT NOT NULL
+    )""",
+    """CREATE TABLE extractors (
+        id INTEGER PRIMARY KEY,
+        backbone TEXT NOT NULL,
+        weights_sha256 TEXT NOT NULL,
+        settings TEXT NOT NULL,
+        UNIQUE (backbone, weights_sha256, settings)
+    )""",
+    """CREATE TABLE videos (
+        id INTEGER PRIMARY KEY,
+        root_id INTEGER NOT NULL REFERENCES roots (id),
+        path_bytes BLOB NOT NULL,
+        path TEXT NOT NULL,
+        size INTEGER NOT NULL,
+        mtime_ns INTEGER NOT NULL,
+        content_hash TEXT,
+        duration_s REAL,
+        width INTEGER,
+        height INTEGER,
+        rotation INTEGER,
+        fps REAL,
+        codec TEXT,
+        container TEXT,
+        truncated TEXT,
+        state TEXT NOT NULL CHECK (state IN ('indexed', 'failed', 'pending', 'missing')),
+        UNIQUE (root_id, path_bytes)
+    )""",
+    "CREATE INDEX idx_videos_content_hash ON videos (content_hash)",
+    """CREATE TABLE features (
+        content_hash TEXT NOT NULL,
+        extractor_id INTEGER NOT NULL REFERENCES extractors (id) ON DELETE CASCADE,
+        chunk INTEGER NOT NULL,
+        n INTEGER NOT NULL,
+        dim INTEGER NOT NULL,
+        data BLOB NOT NULL,
+        seen BLOB NOT NULL,
+        cells BLOB NOT NULL,
+        PRIMARY KEY (content_hash, extractor_id, chunk)
+    )""",
+    # AUTOINCREMENT: an id is never used twice, so (count, max id) tells whether windows changed.
+    """CREATE TABLE windows (
+        id INTEGER PRIMARY KEY AUTOINCREMENT,
+        model TEXT NOT NULL,
+        extractor_id INTEGER NOT NULL REFERENCES extractors (id) ON DELETE CASCADE,
+        content_hash TEXT NOT NULL,
+        first INTEGER NOT NULL,
+        n INTEGER NOT NULL,
+        UNIQUE (model, extractor_id, content_hash, first)
+    )""",
+    "CREATE INDEX idx_windows_content_hash ON windows (content_hash)",
+    """CREATE TABLE vectors (
+        window_id INTEGER PRIMARY KEY REFERENCES windows (id) ON DELETE CASCADE,
+        n INTEGER NOT NULL,
+        dim INTEGER NOT NULL,
+        data BLOB NOT NULL,
+        spans BLOB NOT NULL
+    )""",
+    """CREATE TABLE failures (
+        video_id INTEGER NOT NULL REFERENCES videos (id) ON DELETE CASCADE,
+        extractor_id INTEGER NOT NULL REFERENCES extractors (id) ON DELETE CASCADE,
+        path TEXT NOT NULL,
+        stage TEXT NOT NULL,
+        error TEXT NOT NULL,
+        remedy TEXT,
+        attempts INTEGER NOT NULL,
+        "when" TEXT NOT NULL,
+        PRIMARY KEY (video_id, extractor_id)
+    )""",
+)
+
+
+@migrations()
+def m001_tables(db: Database) -> None:
+    """The first schema."""
+    for statement in _TABLES:
+        db.execute(statement)
+    db.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+    db.execute("PRAGMA user_version = 1")
+
+
+def version(db: Database) -> int:
+    """The schema version of an open catalog; 0 for an empty file."""
+    return int(db.execute("PRAGMA user_version").fetchone()[0])
+
+
+def application_id(db: Database) -> int:
+    """The mark of the program an SQLite file belongs to; 0 where it bears none."""
+    return int(db.execute("PRAGMA application_id").fetchone()[0])

@@ -1,0 +1,103 @@
+"""Features in the catalog: one row a chunk of snippets, little-endian blobs."""
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from sqlite_utils import Database
+
+from vmrtool.catalog.rows import StoredSnippets
+
+CHUNK = 4096  # snippets; at 1024 values of two bytes a chunk is 8 MiB, far below SQLite's limit
+
+
+def write(db: Database, content_hash: str, extractor_id: int, snippets: StoredSnippets) -> None:
+    """Replaces what is stored for this content and extractor. Call it inside a transaction.
+
+    Raises:
+        ValueError: the arrays do not belong together.
+    """
+    features, seen, cells = snippets.features, snippets.seen, snippets.cells
+    n = len(features)
+    if features.ndim != 2 or n == 0 or seen.shape != (n, 2) or cells.shape != (n, 2):
+        raise ValueError(
+            f"features {features.shape}, seen {seen.shape}, cells {cells.shape} do not fit together"
+        )
+    remove(db, content_hash, extractor_id)
+    db.table("features").insert_all(
+        {
+            "content_hash": content_hash,
+            "extractor_id": extractor_id,
+            "chunk": chunk,
+            "n": len(features[start : start + CHUNK]),
+            "dim": features.shape[1],
+            "data": _pack(features[start : start + CHUNK], "<f2"),
+            "seen": _pack(seen[start : start + CHUNK], "<f8"),
+            "cells": _pack(cells[start : start + CHUNK], "<f8"),
+        }
+        for chunk, start in enumerate(range(0, n, CHUNK))
+    )
+
+
+def read(
+    db: Database, content_hash: str, extractor_id: int, first: int = 0, n: int | None = None
+) -> StoredSnippets | None:
+    """Snippets [first, first + n) (to the end without `n`), or None where nothing is stored.
+
+    Only the chunks that hold them are read.
+    """
+    if n is not None and n <= 0:
+        raise ValueError(f"n must be positive, not {n}")
+    low = first // CHUNK
+    high = -1 if n is None else (first + n - 1) // CHUNK
+    rows = db.execute(
+        "SELECT n, dim, data, seen, cells FROM features WHERE content_hash = ? AND "
+        "extractor_id = ? AND chunk >= ? AND (chunk <= ? OR ? < 0) ORDER BY chunk",
+        (content_hash, extractor_id, low, high, high),
+    ).fetchall()
+    if not rows:
+        return None
+    skip = first - low * CHUNK
+    stop = None if n is None else skip + n
+    return StoredSnippets(
+        features=_unpack([(row[2], row[0], row[1]) for row in rows], "<f2")[skip:stop],
+        seen=_unpack([(row[3], row[0], 2) for row in rows], "<f8")[skip:stop],
+        cells=_unpack([(row[4], row[0], 2) for row in rows], "<f8")[skip:stop],
+    )
+
+
+def stored(db: Database, content_hash: str, extractor_id: int) -> bool:
+    """Whether there are features of this content by this extractor. Reads no blob."""
+    row = db.execute(
+        "SELECT 1 FROM features WHERE content_hash = ? AND extractor_id = ? LIMIT 1",
+        (content_hash, extractor_id),
+    ).fetchone()
+    return row is not None
+
+
+def count(db: Database, content_hash: str, extractor_id: int) -> int:
+    """How many snippets are stored for this content and extractor."""
+    row = db.execute(
+        "SELECT coalesce(sum(n), 0) FROM features WHERE content_hash = ? AND extractor_id = ?",
+        (content_hash, extractor_id),
+    ).fetchone()
+    return int(row[0])
+
+
+def remove(db: Database, content_hash: str, extractor_id: int) -> None:
+    """Removes the features of this content and extractor, and the windows pooled from them."""
+    for table in ("features", "windows"):
+        db.execute(
+            f"DELETE FROM {table} WHERE content_hash = ? AND extractor_id = ?",
+            (content_hash, extractor_id),
+        )
+
+
+def _pack(array: NDArray[Any], dtype: str) -> bytes:
+    return np.ascontiguousarray(array, dtype=dtype).tobytes()
+
+
+def _unpack(blobs: list[tuple[bytes, int, int]], dtype: str) -> NDArray[Any]:
+    return np.concatenate(
+        [np.frombuffer(blob, dtype=dtype).reshape(n, width) for blob, n, width in blobs]
+    )
