@@ -1,0 +1,1 @@
+"""The CI-MHA network: settings, losses, decoding of spans, ranking weights, model files."""

@@ -1,0 +1,1 @@
+"""Sentences as a model reads them: tokens, vocabulary, word vectors."""

@@ -1,0 +1,271 @@
+"""The CI-MHA network: a video and a sentence in, where the moment starts and ends out.
+
+Names follow the paper's symbols. B batch, N snippets, L words, D = config.dim, Dv the features'
+width. Masks are boolean, True = real, real positions first; every row has at least one. What lies
+at padding never changes a result.
+"""
+
+from dataclasses import dataclass
+from typing import cast
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from vmrtool.grounding.attention import AttentionMap, MultiHeadAttention, masked_mean
+from vmrtool.grounding.config import GroundingConfig, divisor_heads
+from vmrtool.grounding.recurrent import BiLSTM
+from vmrtool.grounding.retrieval import RetrievalHead, separate_seed
+from vmrtool.text.vocabulary import Vocabulary
+
+
+@dataclass(frozen=True)
+class EncodedVideo:
+    """A video before it meets a query; it can be kept and met by many.
+
+    v_hat (B, N, D) of eq. 5; content (B, N, D) is v_hat without its positions; mask (B, N) bool.
+    """
+
+    v_hat: Tensor
+    content: Tensor
+    mask: Tensor
+
+    def select(self, rows: Tensor) -> "EncodedVideo":
+        """The videos `rows` (R,) int64 names, in that order, repeats allowed."""
+        return EncodedVideo(self.v_hat[rows], self.content[rows], self.mask[rows])
+
+
+@dataclass(frozen=True)
+class EncodedQuery:
+    """A query before it meets a video: q (B, L, D) of eq. 3, q_hat (B, L, D) of eq. 6.
+
+    mask (B, L) bool.
+    """
+
+    q: Tensor
+    q_hat: Tensor
+    mask: Tensor
+
+    def select(self, rows: Tensor) -> "EncodedQuery":
+        """The queries `rows` (R,) int64 names, in that order, repeats allowed."""
+        return EncodedQuery(self.q[rows], self.q_hat[rows], self.mask[rows])
+
+
+@dataclass(frozen=True)
+class GroundingOutput:
+    """What the network says of each snippet, before softmax and sigmoid.
+
+    start_logits, end_logits (B, N) of eq. 12 and 13; segment_logits (B, N) of eq. 15, None where
+    the variant has no moment segmentation; mask (B, N) bool. Logits at padding mean nothing.
+    """
+
+    start_logits: Tensor
+    end_logits: Tensor
+    segment_logits: Tensor | None
+    mask: Tensor
+
+    def log_probabilities(self) -> tuple[Tensor, Tensor]:
+        """log P_start and log P_end, eq. 14: float32 (B, N) each, -inf at padding."""
+        return _log_softmax(self.start_logits, self.mask), _log_softmax(self.end_logits, self.mask)
+
+    def probabilities(self) -> tuple[Tensor, Tensor]:
+        """P_start and P_end, eq. 14: float32 (B, N) each, 0 at padding, rows sum to 1."""
+        log_start, log_end = self.log_probabilities()
+        return log_start.exp(), log_end.exp()
+
+
+class GroundingNetwork(nn.Module):
+    """Eq. 1 to 16 of the paper, and a retrieval head beside them."""
+
+    word_vectors: nn.Embedding
+    feature_mean: Tensor
+    feature_scale: Tensor
+
+    def __init__(self, config: GroundingConfig) -> None:
+        """Initial values follow torch's global seed."""
+        super().__init__()
+        self.config = config
+        dim, width = config.dim, config.attended_width
+        heads = config.heads or divisor_heads(dim)
+
+        self.word_vectors = nn.Embedding(
+            config.vocabulary_size, config.word_dim, padding_idx=Vocabulary.pad
+        )
+        self.word_vectors.weight.requires_grad_(config.tune_words)
+        self.query_lstm = BiLSTM(config.word_dim, dim)
+        self.query_attention = MultiHeadAttention(dim, heads)
+        self.query_forward = _feed_forward(dim, dim, config.dropout)
+
+        self.register_buffer("feature_mean", torch.zeros(config.video_dim))
+        self.register_buffer("feature_scale", torch.ones(config.video_dim))
+        self.video_projection = nn.Linear(config.video_dim, width) if config.video_width else None
+        self.video_attention = MultiHeadAttention(width, config.video_heads or divisor_heads(width))
+        self.video_forward = _feed_forward(width, dim, config.dropout)
+        self.positions = nn.Embedding(config.max_snippets, dim)
+
+        self.words_over_video = MultiHeadAttention(dim, heads)
+        # "mha" drops q_v, but its reading may still need eq. 8's attention to align v_q in time.
+        self.video_over_words: MultiHeadAttention | AttentionMap | None = None
+        if config.interacts:
+            self.video_over_words = MultiHeadAttention(dim, heads)
+        elif config.reading != "broadcast":
+            self.video_over_words = AttentionMap(dim, heads)
+
+        fused = 2 * dim if config.interacts else dim
+        random_states = config.initial_states == "random"
+        self.start_lstm = BiLSTM(fused, dim, random_states=random_states)
+        self.end_lstm = BiLSTM(dim, dim, random_states=random_states)
+        self.start_mlp = _mlp(dim + fused, dim, config.dropout)
+        self.end_mlp = _mlp(dim + fused, dim, config.dropout)
+        self.segment_mlp = _mlp(fused, dim, config.dropout) if config.segments else None
+        self.apply(_initialise)
+
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(separate_seed())
+            self.retrieval = RetrievalHead(
+                dim, config.retrieval_dim, detach=config.detach_retrieval
+            )
+            self.retrieval.apply(_initialise)
+
+    def set_word_vectors(self, matrix: Tensor) -> None:
+        """Start from given word vectors (V, word_dim), row by row of the vocabulary.
+
+        They are scaled as a whole to a standard deviation of 1: GloVe's numbers are small beside
+        the initial weights, and training from them as they are is slower for long.
+        """
+        with torch.no_grad():
+            scaled = matrix / matrix[matrix.any(dim=1)].std().clamp(min=1e-6)
+            self.word_vectors.weight.copy_(scaled)
+            self.word_vectors.weight[Vocabulary.pad] = 0.0
+
+    def set_feature_statistics(self, mean: Tensor, scale: Tensor) -> None:
+        """Have features centred by mean (Dv,) and divided by scale (Dv,), both kept as weights."""
+        self.feature_mean.copy_(mean)
+        self.feature_scale.copy_(scale.clamp(min=1e-6))
+
+    def encode_video(self, features: Tensor, mask: Tensor) -> EncodedVideo:
+        """Eq. 4 and 5. features (B, N, Dv), mask (B, N) bool, N <= max_snippets."""
+        v0 = (features.to(self.feature_mean.dtype) - self.feature_mean) / self.feature_scale
+        v0 = self._input_dropout(v0) * mask[:, :, None]
+        if self.video_projection is not None:
+            v0 = self.video_projection(v0)
+        v = self._dropout(self.video_attention(v0, v0, mask)) + v0
+        content = self.video_forward(v)
+        return EncodedVideo(content + self.positions.weight[: v.shape[1]], content, mask)
+
+    def encode_query(self, words: Tensor, mask: Tensor) -> EncodedQuery:
+        """Eq. 2, 3 and 6. words (B, L) int64 of the vocabulary, mask (B, L) bool."""
+        if self.training and self.config.word_dropout > 0:
+            dropped = torch.rand(words.shape, device=words.device) < self.config.word_dropout
+            words = words.masked_fill(dropped & mask, Vocabulary.unk)
+        w0 = self._input_dropout(self.word_vectors(words)) * mask[:, :, None]
+        q0 = self.query_lstm(w0, mask)
+        q = self._dropout(self.query_attention(q0, q0, mask)) + q0
+        return EncodedQuery(q, self.query_forward(q), mask)
+
+    def fuse(self, video: EncodedVideo, query: EncodedQuery) -> Tensor:
+        """s of eq. 7 to 9 on the time axis: (B, N, 2 D), or (B, N, D) for "mha".
+
+        v_q has one row a word. A (B, N, L), the head-averaged attention of eq. 8, brings it back
+        to time; config.reading names the other ways.
+        """
+        v_q = self.words_over_video(query.q_hat, video.v_hat, video.mask)  # eq. 7: (B, L, D)
+        over = self.video_over_words
+        words = query.q if self.config.literal_eq8 else query.q_hat
+        aligning = self.config.reading != "broadcast"
+        q_v = alignment = None
+        if isinstance(over, MultiHeadAttention):
+            if aligning:
+                q_v, alignment = over.with_map(video.v_hat, words, query.mask)  # eq. 8: (B, N, D)
+            else:
+                q_v = over(video.v_hat, words, query.mask)
+        elif over is not None:
+            alignment = over(video.v_hat, words, query.mask).mean(dim=1)
+        if alignment is None:
+            in_time = masked_mean(v_q, query.mask)[:, None].expand_as(video.v_hat)
+        else:
+            in_time = alignment @ v_q
+        if self.config.reading == "skip":
+            in_time = in_time + video.v_hat
+        s = in_time if q_v is None else torch.cat([in_time, q_v], dim=-1)  # eq. 9
+        return self._dropout(s) * video.mask[:, :, None]
+
+    def predict(self, s: Tensor, mask: Tensor) -> GroundingOutput:
+        """Eq. 10 to 13 and 15. s (B, N, 2 D or D), 0 at padding; mask (B, N) bool."""
+        h_start = self.start_lstm(s, mask)
+        h_end = self.end_lstm(h_start, mask)
+        return GroundingOutput(
+            start_logits=self.start_mlp(torch.cat([h_start, s], dim=-1)).squeeze(-1),
+            end_logits=self.end_mlp(torch.cat([h_end, s], dim=-1)).squeeze(-1),
+            segment_logits=None if self.segment_mlp is None else self.segment_mlp(s).squeeze(-1),
+            mask=mask,
+        )
+
+    def fuse_and_predict(self, video: EncodedVideo, query: EncodedQuery) -> GroundingOutput:
+        """Pair b's video with pair b's query, eq. 7 to 15; both of batch size B."""
+        return self.predict(self.fuse(video, query), video.mask)
+
+    def forward(
+        self, features: Tensor, mask: Tensor, words: Tensor, word_mask: Tensor
+    ) -> GroundingOutput:
+        """features (B, N, Dv), mask (B, N) bool, words (B, L) int64, word_mask (B, L) bool."""
+        return self.fuse_and_predict(
+            self.encode_video(features, mask), self.encode_query(words, word_mask)
+        )
+
+    def stretch_vectors(self, video: EncodedVideo, spans: Tensor) -> Tensor:
+        """Unit vectors (B, P, d) of stretches, int64 (P, 2) or (B, P, 2) as (first, last)."""
+        return cast(Tensor, self.retrieval.stretch_vectors(video.content, video.mask, spans))
+
+    def query_vector(self, query: EncodedQuery) -> Tensor:
+        """Unit vectors (B, d) of queries."""
+        return cast(Tensor, self.retrieval.query_vector(query.q_hat, query.mask))
+
+    def _dropout(self, x: Tensor) -> Tensor:
+        return F.dropout(x, self.config.dropout, self.training)
+
+    def _input_dropout(self, x: Tensor) -> Tensor:
+        return F.dropout(x, self.config.input_dropout, self.training)
+
+
+def _feed_forward(width_in: int, width_out: int, dropout: float) -> nn.Sequential:
+    """FeedForward of eq. 5 and 6."""
+    return nn.Sequential(
+        nn.Linear(width_in, width_out),
+        nn.ReLU(),
+        nn.Dropout(dropout),
+        nn.Linear(width_out, width_out),
+    )
+
+
+def _mlp(width_in: int, hidden: int, dropout: float) -> nn.Sequential:
+    """MLP of eq. 12, 13 and 15: one logit a snippet."""
+    return nn.Sequential(
+        nn.Linear(width_in, hidden), nn.ReLU(), nn.Dropout(dropout), nn.Linear(hidden, 1)
+    )
+
+
+def _initialise(module: nn.Module) -> None:
+    """Xavier for what is multiplied with inputs, orthogonal for what LSTMs repeat, else 0.
+
+    An LSTM's forget gate starts open (bias 1), so that a boundary is felt far from it.
+    """
+    if isinstance(module, nn.Linear):
+        nn.init.xavier_uniform_(module.weight)
+        nn.init.zeros_(module.bias)
+    elif isinstance(module, nn.LSTM):
+        for name, weight in module.named_parameters():
+            if name.startswith("weight_ih"):
+                for gate in weight.chunk(4):
+                    nn.init.xavier_uniform_(gate)
+            elif name.startswith("weight_hh"):
+                for gate in weight.chunk(4):
+                    nn.init.orthogonal_(gate)
+            else:
+                nn.init.zeros_(weight)
+        with torch.no_grad():
+            cast(Tensor, module.bias_ih_l0).chunk(4)[1].fill_(1.0)
+
+
+def _log_softmax(logits: Tensor, mask: Tensor) -> Tensor:
+    return logits.float().masked_fill(~mask, float("-inf")).log_softmax(dim=-1)
