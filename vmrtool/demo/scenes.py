@@ -33,7 +33,7 @@ _ATTEMPTS = 500
 # of each kind are played in the end.
 _WEIGHTS = dict.fromkeys(KINDS, 0.8) | {
     "grows": 5.0, "shrinks": 2.0, "bounces": 0.7, "appears": 3.0, "vanishes": 2.5,
-    "meet": 12.0, "swap": 5.0, "spins": 1.4,
+    "meet": 12.0, "swap": 5.0, "spins": 1.2,
 }  # fmt: skip
 _REPEATABLE = {"moves-left", "moves-right", "moves-up", "moves-down", "spins", "bounces", "swap"}
 
@@ -113,7 +113,7 @@ class Scene:
     @cached_property
     def frame_times(self) -> NDArray[np.float64]:
         """When each frame is shown first, (F,) in seconds."""
-        return self.pts * float(self.time_base)
+        return _seconds(self.pts, self.time_base)
 
 
 def labels_at(scene: Scene, start_s: float, end_s: float) -> list[tuple[str, str, str, float]]:
@@ -147,7 +147,7 @@ def plan_video(seed: int, index: int) -> Scene:
         spare = idle - 1.0 - _SNAP_S
         idle -= (total - LONGEST_S + 0.5) * spare / spare.sum()
     rate, time_base, pts, end_pts = _frame_grid(rng, index, float(lengths.sum() + idle.sum()))
-    frame_times = pts * float(time_base)
+    frame_times = _seconds(pts, time_base)
     starts = np.cumsum(idle[:-1]) + np.concatenate([[0.0], np.cumsum(lengths[:-1])])
     slots = [
         (_nearest(frame_times, start), _nearest(frame_times, start + length))
@@ -162,6 +162,10 @@ def plan_video(seed: int, index: int) -> Scene:
             vid = f"blocks-s{seed}-{index:03d}"
             return Scene(vid, rate, time_base, pts, end_pts, background, actors, events)
     raise AssertionError(f"no plan found for video {index} of seed {seed}")
+
+
+def _seconds(pts: NDArray[np.int64], time_base: Fraction) -> NDArray[np.float64]:
+    return pts.astype(np.float64) * time_base.numerator / time_base.denominator
 
 
 def _nearest(frame_times: NDArray[np.float64], time: float) -> float:

@@ -66,6 +66,12 @@ class Player:
             opacity = 1.0 if self.on_stage else 0.0
         self.keys.append((time, self.x, self.y, self.radius, self.angle, opacity))
 
+    def jump(self, time: float) -> None:
+        """Let the present state end just before `time`, where an unseen change takes place."""
+        if self.keys[-1][0] > time - _INSTANT:
+            self.keys.pop()
+        self.mark(time - _INSTANT)
+
     def settle(self) -> None:
         """Make the present position the one that idle drifting stays near."""
         self.home = (self.x, self.y)
@@ -176,7 +182,7 @@ class Stage:
         behind = extent(player.shape, player.radius, player.angle, -dx, -dy)
         length = WIDTH if dx else HEIGHT
         entry, leaving = (-ahead, length + behind) if dx + dy > 0 else (length + ahead, -behind)
-        player.mark(start - _INSTANT)
+        player.jump(start)
         player.on_stage = True
         player.x, player.y = (entry, lane) if dx else (lane, entry)
         player.mark(start)
@@ -202,7 +208,7 @@ class Stage:
             return False
         there = (player.x, player.y)
         player.x, player.y = before
-        player.mark(start - _INSTANT)
+        player.jump(start)
         player.x, player.y = there
         player.mark(start)
         player.on_stage = True

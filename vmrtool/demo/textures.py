@@ -23,7 +23,7 @@ def texture(number: int, factor: int = 1) -> NDArray[np.uint8]:
     field = _field(number % VARIETIES).astype(np.float32)
     if factor > 1:
         for axis in (0, 1):
-            field = sum(np.roll(field, -shift, axis) for shift in range(factor)) / factor
+            field = np.mean([np.roll(field, -shift, axis) for shift in range(factor)], axis=0)
     return np.round(field).astype(np.uint8)
 
 
