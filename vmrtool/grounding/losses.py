@@ -1,6 +1,5 @@
 """Training targets and losses: start/end, moment segmentation, and the contrastive term."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -23,35 +22,11 @@ class Targets:
     moment_mask: Tensor
     segment: Tensor
 
-    def without(self, rows: Tensor) -> "Targets":
-        """The same, with no moment in the rows (B,) bool names."""
-        keep = ~rows[:, None]
-        return Targets(self.moments, self.moment_mask & keep, self.segment * keep)
-
     def to(self, device: torch.device | str) -> "Targets":
         """The same on another device."""
         return Targets(
             self.moments.to(device), self.moment_mask.to(device), self.segment.to(device)
         )
-
-
-def make_targets(moments: Sequence[Sequence[tuple[int, int]]], n_snippets: int) -> Targets:
-    """Targets of a batch from each row's true moments, (first, last) snippets, both inside.
-
-    Rows may have any number of moments; n_snippets is the batch's padded length N.
-    """
-    most = max(1, max((len(row) for row in moments), default=1))
-    spans = torch.zeros(len(moments), most, 2, dtype=torch.int64)
-    mask = torch.zeros(len(moments), most, dtype=torch.bool)
-    segment = torch.zeros(len(moments), n_snippets)
-    for b, row in enumerate(moments):
-        for m, (first, last) in enumerate(row):
-            if not 0 <= first <= last < n_snippets:
-                raise ValueError(f"moment ({first}, {last}) outside 0..{n_snippets - 1}")
-            spans[b, m] = torch.tensor((first, last))
-            mask[b, m] = True
-            segment[b, first : last + 1] = 1.0
-    return Targets(spans, mask, segment)
 
 
 def grounding_loss(output: GroundingOutput, targets: Targets) -> dict[str, Tensor]:
@@ -81,29 +56,6 @@ def _start_end_loss(output: GroundingOutput, targets: Targets) -> Tensor:
     joint = log_start[rows].gather(1, moments[:, :, 0]) + log_end[rows].gather(1, moments[:, :, 1])
     joint = joint.masked_fill(~targets.moment_mask[rows], float("-inf"))
     return -joint.logsumexp(dim=1).mean()
-
-
-def negative_pairs(
-    related: Tensor, share: float, generator: torch.Generator | None = None
-) -> Tensor:
-    """Which video each query of a batch meets when a share of them is to meet a wrong one.
-
-    related bool (B, B): query i may be true of video j (the same event, sentence or video; the
-    diagonal always counts). share of the B queries, rounded, meet a random unrelated video instead
-    of their own, or their own where none is unrelated -> int64 (B,) on the CPU. Where it differs
-    from 0..B-1, the row's targets are to be `Targets.without` a moment.
-    """
-    batch = related.shape[0]
-    partners = torch.arange(batch)
-    chosen = torch.randperm(batch, generator=generator)[: round(share * batch)]
-    for row in chosen.tolist():
-        free = ~related[row].cpu()
-        free[row] = False
-        others = free.nonzero().flatten()
-        if len(others):
-            pick = torch.randint(len(others), (1,), generator=generator)
-            partners[row] = others[pick].squeeze()
-    return partners
 
 
 def contrastive_loss(

@@ -213,14 +213,6 @@ class GroundingNetwork(nn.Module):
             self.encode_video(features, mask), self.encode_query(words, word_mask)
         )
 
-    def stretch_vectors(self, video: EncodedVideo, spans: Tensor) -> Tensor:
-        """Unit vectors (B, P, d) of stretches, int64 (P, 2) or (B, P, 2) as (first, last)."""
-        return cast(Tensor, self.retrieval.stretch_vectors(video.content, video.mask, spans))
-
-    def query_vector(self, query: EncodedQuery) -> Tensor:
-        """Unit vectors (B, d) of queries."""
-        return cast(Tensor, self.retrieval.query_vector(query.q_hat, query.mask))
-
     def _dropout(self, x: Tensor) -> Tensor:
         return F.dropout(x, self.config.dropout, self.training)
 
