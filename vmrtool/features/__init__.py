@@ -1,0 +1,1 @@
+"""Features of videos: backbones, windows, batches on a device."""

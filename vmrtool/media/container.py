@@ -1,7 +1,6 @@
 """Opening a video file: the container, its picture stream, the packets that decode."""
 
 import contextlib
-import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -29,7 +28,7 @@ def open_video(path: Path) -> Iterator[tuple[Any, Any]]:
     """
     try:
         # An absolute path is never taken for a protocol ("concat:…"), and only files are read.
-        container = av.open(os.path.abspath(path), options={"protocol_whitelist": "file"})
+        container = av.open(path.absolute(), options={"protocol_whitelist": "file"})
     except (FFmpegError, OSError, ValueError) as error:
         raise open_error(path, error) from error
     with container:

@@ -176,7 +176,9 @@ class FrameReader:
                 stage="decode",
             ) from error
         plane = painted.planes[0]
-        rows = np.frombuffer(plane, np.uint8).reshape(-1, plane.line_size)[:height, : width * 3]
+        rows = np.frombuffer(memoryview(plane), np.uint8).reshape(-1, plane.line_size)[
+            :height, : width * 3
+        ]
         picture = rows.reshape(height, width, 3)
         return self._framing.cut(self._orientation.apply(picture))
 

@@ -9,10 +9,13 @@ from vmrtool.media.geometry import Orientation, displayed_size
 
 # Names that promise a video. Not here: .ts and .mts, which are as often TypeScript; files of any
 # other name are known by their content.
-VIDEO_SUFFIXES = frozenset(
-    ".mp4 .m4v .mov .qt .mkv .webm .avi .flv .f4v .wmv .asf .mpg .mpeg .mpe .m2v .m2ts .vob .3gp "
-    ".3g2 .ogv .divx .rm .rmvb .mxf .ivf .y4m .h264 .264 .h265 .265 .hevc".split()
-)
+# fmt: off
+VIDEO_SUFFIXES = frozenset({
+    ".mp4", ".m4v", ".mov", ".qt", ".mkv", ".webm", ".avi", ".flv", ".f4v", ".wmv", ".asf",
+    ".mpg", ".mpeg", ".mpe", ".m2v", ".m2ts", ".vob", ".3gp", ".3g2", ".ogv", ".divx",
+    ".rm", ".rmvb", ".mxf", ".ivf", ".y4m", ".h264", ".264", ".h265", ".265", ".hevc",
+})
+# fmt: on
 
 _HEAD = 512
 _MAGIC = (
