@@ -1,0 +1,234 @@
+"""`vmrtool train`: train a grounding model on a data set, into a run folder."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from vmrtool.training.loop import EpochReport, StartReport, StepReport
+    from vmrtool.training.start import TrainingResult
+
+
+def train(
+    dataset: Annotated[
+        list[str], typer.Option("--dataset", metavar="FILE.jsonl", help="Queries; repeatable.")
+    ],
+    out: Annotated[Path, typer.Option("--out", metavar="RUN", help="Run folder to write.")],
+    features: Annotated[
+        list[Path] | None,
+        typer.Option(
+            "--features",
+            "--catalog",
+            metavar="CATALOG",
+            help="Where the features are: once for all data sets, or once for each.",
+        ),
+    ] = None,
+    validation: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--validation",
+            metavar="FILE.jsonl",
+            help="Queries to choose the best epoch by, instead of a share of the videos.",
+        ),
+    ] = None,
+    validation_features: Annotated[
+        list[Path] | None,
+        typer.Option(
+            "--validation-features",
+            metavar="CATALOG",
+            help="Their features, if not in --features.",
+        ),
+    ] = None,
+    recipe: Annotated[
+        str | None,
+        typer.Option(metavar="NAME|FILE", help="Settings: a model's name or a TOML file."),
+    ] = None,
+    variant: Annotated[
+        str | None, typer.Option(help="ci-mha, ci-mha-no-ms, mha or mha-ms.")
+    ] = None,
+    epochs: Annotated[int | None, typer.Option(help="Epochs, instead of the recipe's.")] = None,
+    seeds: Annotated[
+        int, typer.Option(min=1, help="Runs, one a seed, in RUN/seed-S when more than one.")
+    ] = 1,
+    seed: Annotated[int, typer.Option(min=0, help="The first run's seed.")] = 0,
+    blind: Annotated[
+        bool, typer.Option("--blind", help="Train on zeros: what can be told without seeing.")
+    ] = False,
+    overrides: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="A setting, as network.dim=256."),
+    ] = None,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
+    strict: Annotated[
+        bool, typer.Option("--strict", help="Refuse videos without features.")
+    ] = False,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on with the run that RUN holds.")
+    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
+) -> None:
+    """Train a grounding model; RUN is then a model for `search` and `eval`."""
+    import sys
+
+    from rich.console import Console
+
+    from vmrtool.config import find_catalog
+    from vmrtool.datasets.dataset import split_by_video
+    from vmrtool.datasets.load import load_datasets
+    from vmrtool.evaluation.within import measure
+    from vmrtool.features.device import choose_device
+    from vmrtool.training.recipes import load_recipe
+    from vmrtool.training.settings import make_settings
+    from vmrtool.training.start import train as train_model
+
+    console = Console(stderr=True, highlight=False)
+    changes = list(overrides or [])
+    changes += [] if variant is None else [f"network.variant={variant}"]
+    changes += [] if epochs is None else [f"training.epochs={epochs}"]
+    settings = make_settings(load_recipe(recipe) if recipe else {}, changes)
+    stores = features or [find_catalog()]
+    whole = load_datasets(dataset, stores, strict=strict)
+    held = (
+        load_datasets(validation, validation_features or stores[:1], strict=strict)
+        if validation
+        else None
+    )
+    chosen, reason = choose_device(device)
+    results = []
+    for number in range(seed, seed + seeds):
+        part, aside = whole, held
+        if held is None and settings.training.validation_share > 0:
+            part, aside = split_by_video(whole, settings.training.validation_share, number)
+        with _Display(console, f"{chosen} ({reason})") as display:
+            try:
+                result = train_model(
+                    part,
+                    aside,
+                    settings,
+                    out if seeds == 1 else out / f"seed-{number}",
+                    measure=measure,
+                    seed=number,
+                    blind=blind,
+                    device=chosen,
+                    resume=resume,
+                    report=display.report,
+                )
+            except KeyboardInterrupt:
+                console.print(f"interrupted; {out} is saved: go on with --resume")
+                raise typer.Exit(130) from None
+        results.append((number, result))
+    if as_json or not sys.stdout.isatty():
+        typer.echo(json.dumps(_as_json(out, results)))
+    else:
+        for number, result in results:
+            figures = ", ".join(f"{name} {value:.2f}" for name, value in result.figures.items())
+            typer.echo(
+                f"{result.folder}: seed {number}, best of {result.epochs} epochs is "
+                f"{result.best_epoch}" + (f" ({figures})" if figures else "")
+            )
+
+
+def _as_json(out: Path, results: list[tuple[int, TrainingResult]]) -> dict[str, Any]:
+    return {
+        "schema": "vmrtool.train/1",
+        "out": str(out.resolve()),
+        "runs": [
+            {
+                "folder": str(result.folder.resolve()),
+                "seed": seed,
+                "epochs": result.epochs,
+                "best_epoch": result.best_epoch,
+                "validation": result.figures,
+            }
+            for seed, result in results
+        ],
+    }
+
+
+class _Display:
+    """Rich progress on stderr: the epoch, its losses by part, time left; a line each epoch."""
+
+    def __init__(self, console: Console, device: str) -> None:
+        from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+        self._console = console
+        self._device = device
+        self._progress = Progress(
+            TextColumn("epoch {task.fields[epoch]}"),
+            BarColumn(),
+            TextColumn("{task.fields[losses]}"),
+            TimeRemainingColumn(),
+            console=console,
+            transient=True,
+        )
+        self._task = self._progress.add_task("", epoch="-", losses="")
+
+    def __enter__(self) -> _Display:
+        self._progress.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._progress.stop()
+
+    def report(self, event: StartReport | StepReport | EpochReport) -> None:
+        """Shows the start, a step or an epoch."""
+        from vmrtool.training.loop import EpochReport, StartReport
+
+        if isinstance(event, StartReport):
+            self._show_start(event)
+            return
+        if isinstance(event, EpochReport):
+            record = event.record
+            figures = _told(record["validation"])
+            self._line(
+                f"epoch {record['epoch']}: {_told(record['losses'], digits=3)}"
+                + (f" | {figures}" if figures else "")
+                + (" | best so far" if record["best"] else "")
+            )
+            return
+        self._progress.update(
+            self._task,
+            total=event.epochs * event.n_batches,
+            completed=(event.epoch - 1) * event.n_batches + event.batch,
+            epoch=f"{event.epoch}/{event.epochs}",
+            losses=_told(event.losses, digits=3),
+        )
+
+    def _show_start(self, event: StartReport) -> None:
+        """The effective configuration, and once what was mended in the data."""
+        config = event.config
+        for name in ("train", "validation"):
+            data = config[name]
+            if data is None:
+                continue
+            self._line(
+                f"{name}: {data['name']}, {data['queries']} queries, {data['videos']} videos"
+            )
+            if data["videos_without_features"]:
+                self._line(
+                    f"  left out, without features: {data['videos_without_features']} videos"
+                )
+        for kind, count in config["train"]["fixes"].items():
+            self._line(f"  {kind}: {count}")
+        for section, values in config["settings"].items():
+            self._line(
+                f"[{section}] " + " ".join(f"{key}={value}" for key, value in values.items())
+            )
+        self._line(
+            f"device {self._device}, seed {config['seed']}"
+            + (", blind: every feature is zero" if config["blind"] else "")
+            + (f"; going on after epoch {event.epochs_done}" if event.epochs_done else "")
+        )
+
+    def _line(self, text: str) -> None:
+        self._console.print(text, markup=False, soft_wrap=True)
+
+
+def _told(figures: dict[str, float], digits: int = 1) -> str:
+    return " ".join(f"{name} {value:.{digits}f}" for name, value in figures.items())

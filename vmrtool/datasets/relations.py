@@ -1,0 +1,110 @@
+"""What a data set tells about a query in *other* videos than the one it was asked of.
+
+Two queries mean the same when they share an event or a sentence. A query may mismatch a video
+only where the data set gives no reason to think that its moment happens there.
+"""
+
+import re
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vmrtool.datasets.dataset import Dataset
+from vmrtool.datasets.samples import Sample, Window
+
+_CONDITION = re.compile(r" (?:after|before) ")
+
+
+@dataclass(frozen=True)
+class Occurrences:
+    """Where a query's moment happens in one video.
+
+    `sure` are moments the data set gives for the same event or sentence. `possible` are moments
+    of the same event under another condition ("X" for "X after Y"): neither a hit nor a miss.
+    """
+
+    sure: tuple[Window, ...]
+    possible: tuple[Window, ...]
+
+
+def sentence_key(query: str) -> str:
+    """The sentence without case, punctuation and spacing: equal keys, same sentence."""
+    return " ".join(re.findall(r"[^\W_]+", query.lower()))
+
+
+def event_kind(event: str) -> str:
+    """The kind of a canonical event id: "temporal" for one with a condition, else its last word.
+
+    "red circle moves-left" -> "moves-left"; "blue square + red circle meet" -> "meet";
+    "red circle spins after green star vanishes" -> "temporal".
+    """
+    if _CONDITION.search(event):
+        return "temporal"
+    return event.split()[-1]
+
+
+class Relations:
+    """Looks up the videos in which the moment of a query is known to happen."""
+
+    def __init__(self, dataset: Dataset) -> None:
+        """Groups the data set's moments by event, by event without condition and by sentence."""
+        self._n_videos = len(dataset.videos)
+        self._sure = _Groups()
+        self._base = _Groups()
+        for index, sample in enumerate(dataset.samples):
+            video = dataset.video_of[index]
+            for key in _sure_keys(sample):
+                self._sure.add(key, video, sample.windows)
+            for key in _base_keys(sample):
+                self._base.add(key, video, sample.windows)
+
+    def occurrences(self, sample: Sample) -> dict[int, Occurrences]:
+        """Video index -> where the sample's moment happens, for every video it may happen in."""
+        sure = self._sure.lookup(_sure_keys(sample))
+        possible = self._base.lookup(_base_keys(sample))
+        return {
+            video: Occurrences(
+                tuple(sorted(sure.get(video, ()))), tuple(sorted(possible.get(video, ())))
+            )
+            for video in sorted(sure.keys() | possible.keys())
+        }
+
+    def mismatched_videos(self, sample: Sample) -> NDArray[np.int64]:
+        """The videos in which the sample's moment is not known to happen."""
+        known = self.occurrences(sample).keys()
+        return np.array([v for v in range(self._n_videos) if v not in known], dtype=np.int64)
+
+
+class _Groups:
+    """key -> video -> moments."""
+
+    def __init__(self) -> None:
+        self._groups: dict[str, dict[int, set[Window]]] = defaultdict(lambda: defaultdict(set))
+
+    def add(self, key: str, video: int, windows: Iterable[Window]) -> None:
+        self._groups[key][video].update(windows)
+
+    def lookup(self, keys: Sequence[str]) -> dict[int, set[Window]]:
+        """The union of the keys' groups."""
+        found: dict[int, set[Window]] = defaultdict(set)
+        for key in keys:
+            if key in self._groups:
+                for video, windows in self._groups[key].items():
+                    found[video] |= windows
+        return found
+
+
+def _sure_keys(sample: Sample) -> list[str]:
+    keys = ["sentence " + sentence_key(sample.query)]
+    if sample.event is not None:
+        keys.append("event " + sample.event)
+    return keys
+
+
+def _base_keys(sample: Sample) -> list[str]:
+    if sample.event is None:
+        return []
+    return ["event " + _CONDITION.split(sample.event)[0]]

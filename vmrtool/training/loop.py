@@ -1,0 +1,308 @@
+"""The training loop: epochs of steps, validation, the best and the last checkpoint, resuming."""
+
+import math
+import signal
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from types import FrameType
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from vmrtool.datasets.batches import Batch, BatchMaker
+from vmrtool.errors import UsageError, VmrtoolError
+from vmrtool.grounding.checkpoint import GroundingModel, load_model, save_model
+from vmrtool.grounding.losses import contrastive_loss, grounding_loss
+from vmrtool.grounding.network import GroundingNetwork
+from vmrtool.training.folder import RunFolder
+from vmrtool.training.optimiser import clip_gradients, make_optimiser, rate_at
+from vmrtool.training.settings import RetrievalSettings, RunSettings
+
+Figures = dict[str, float]
+Validate = Callable[[GroundingModel], Figures]
+
+
+@dataclass(frozen=True)
+class StartReport:
+    """What a run is about to do: the contents of its config.json, and the epochs already done."""
+
+    config: dict[str, Any]
+    epochs_done: int
+
+
+@dataclass(frozen=True)
+class StepReport:
+    """Progress: batch `batch` of `n_batches` in epoch `epoch` of `epochs` is done, from 1.
+
+    `losses` are the means of the epoch so far, by part.
+    """
+
+    epoch: int
+    epochs: int
+    batch: int
+    n_batches: int
+    losses: Figures
+
+
+@dataclass(frozen=True)
+class EpochReport:
+    """An epoch's line of metrics.jsonl."""
+
+    record: dict[str, Any]
+
+
+Report = Callable[[StartReport | StepReport | EpochReport], None]
+
+
+@dataclass
+class _Progress:
+    """How far a run is; what state.pt holds beside weights, optimiser and random state."""
+
+    epoch: int = 0  # epochs done
+    batch: int = 0  # batches done in the epoch under way
+    sums: Figures = field(default_factory=dict)  # losses summed over those batches
+    best: float = -math.inf
+    best_epoch: int = 0
+    seconds: float = 0.0  # spent on the epoch under way
+
+
+class TrainingRun:
+    """One run of training, from scratch or from where it stopped."""
+
+    def __init__(
+        self,
+        model: GroundingModel,
+        batches: BatchMaker,
+        settings: RunSettings,
+        folder: RunFolder,
+        *,
+        validate: Validate | None = None,
+        report: Report = lambda _: None,
+    ) -> None:
+        """Takes over where the folder's state.pt stopped, if there is one.
+
+        Args:
+            model: a fresh network on the device to train on, with its vocabulary.
+            batches: makes each epoch's batches.
+            settings: all settings of the run.
+            folder: where checkpoints, metrics and state go.
+            validate: gives the figures of a model on the validation part, by which the best
+                epoch is kept; None keeps the last.
+            report: is told of every step and epoch.
+        """
+        self.model = model
+        self._network: GroundingNetwork = model.network
+        self._batches = batches
+        self._settings = settings
+        self._folder = folder
+        self._validate = validate
+        self._report = report
+        self._optimiser = make_optimiser(self._network, settings.training)
+        self._at = _Progress()
+        self._stop = False
+        state = folder.load_state()
+        if state is not None:
+            self._network.load_state_dict(state["network"])
+            self._optimiser.load_state_dict(state["optimiser"])
+            _set_random_state(state["random"])
+            self._at = _Progress(**state["progress"])
+        folder.write_epochs(folder.epochs()[: self._at.epoch])
+
+    @property
+    def epoch(self) -> int:
+        """Epochs done so far."""
+        return self._at.epoch
+
+    @property
+    def best_epoch(self) -> int:
+        """The epoch whose model is kept as the best, from 1; 0 before the first."""
+        return self._at.best_epoch
+
+    def run(self) -> GroundingModel:
+        """Trains to the end and returns the best model, as read back from the folder.
+
+        Raises:
+            KeyboardInterrupt: Ctrl-C was pressed; the state is saved and the run can be resumed.
+            VmrtoolError: a loss is not finite.
+        """
+        with self._interruptible():
+            while not self._finished():
+                self._train_epoch()
+                self._end_epoch()
+        return load_model(self._folder.best, self.model.device)
+
+    def _finished(self) -> bool:
+        training = self._settings.training
+        stale = self._at.epoch - self._at.best_epoch
+        return self._at.epoch >= training.epochs or (0 < training.patience <= stale)
+
+    def _train_epoch(self) -> None:
+        """The steps of an epoch that are still to be done."""
+        training = self._settings.training
+        n_batches = self._batches.n_batches
+        total = n_batches * training.epochs
+        self._network.train()
+        began = time.monotonic() - self._at.seconds
+        for batch in self._batches.epoch(self._at.epoch, start=self._at.batch):
+            rate = rate_at(self._at.epoch * n_batches + batch.index, total, training)
+            for group in self._optimiser.param_groups:
+                group["lr"] = rate
+            for name, value in self._step(batch).items():
+                self._at.sums[name] = self._at.sums.get(name, 0.0) + value
+            self._at.batch = batch.index + 1
+            self._at.seconds = time.monotonic() - began
+            self._report(
+                StepReport(
+                    self._at.epoch + 1, training.epochs, self._at.batch, n_batches, self._means()
+                )
+            )
+            if self._stop:
+                self._save_state()
+                raise KeyboardInterrupt
+
+    def _step(self, batch: Batch) -> Figures:
+        """One step of the optimiser; the losses by part."""
+        device = self.model.device
+        on_gpu = device.type == "cuda"
+        with torch.autocast(device.type, dtype=torch.bfloat16, enabled=on_gpu):
+            parts = losses(self._network, batch.to(device), self._settings.retrieval)
+        training = self._settings.training
+        weights = {
+            "start_end": training.start_end_weight,
+            "segment": training.segment_weight,
+            "contrastive": self._settings.retrieval.weight,
+        }
+        loss = torch.stack([weights[name] * part for name, part in parts.items()]).sum()
+        values = {"loss": float(loss.detach())}
+        values |= {name: float(part.detach()) for name, part in parts.items()}
+        if not math.isfinite(values["loss"]):
+            self._refuse(batch, values)
+        self._optimiser.zero_grad(set_to_none=True)
+        loss.backward()
+        if training.clip > 0:
+            clip_gradients(self._network, training.clip)
+        self._optimiser.step()
+        return values
+
+    def _refuse(self, batch: Batch, values: Figures) -> None:
+        """Ends the run over a loss that is not a number."""
+        parts = ", ".join(f"{name} {value}" for name, value in values.items())
+        qids = ", ".join(map(str, batch.qids[:8])) + (" …" if len(batch.qids) > 8 else "")
+        raise VmrtoolError(
+            f"the loss is not finite in epoch {self._at.epoch + 1}, batch {batch.index + 1} of "
+            f"{self._batches.n_batches} (queries {qids}): {parts}",
+            remedy="lower training.lr or set training.clip; the last epoch is kept in "
+            f"{self._folder.path}",
+        )
+
+    def _end_epoch(self) -> None:
+        """Validates, keeps the model if it is the best, and saves everything."""
+        means = self._means()
+        rate = self._optimiser.param_groups[0]["lr"]
+        self._network.eval()
+        figures = self._validate(self.model) if self._validate else {}
+        self._at.epoch += 1
+        value = self._selected(figures)
+        better = value > self._at.best
+        record = {
+            "epoch": self._at.epoch,
+            "losses": means,
+            "lr": rate,
+            "validation": figures,
+            "best": better,
+            "seconds": round(self._at.seconds, 3),
+        }
+        if better:
+            self._at.best, self._at.best_epoch = value, self._at.epoch
+        record_of = {"epoch": self._at.epoch, "validation": figures}
+        kept = replace(self.model, training={**self.model.training, **record_of})
+        if better:
+            save_model(self._folder.best, kept)
+        save_model(self._folder.last, kept)
+        self._at.batch, self._at.sums, self._at.seconds = 0, {}, 0.0
+        self._folder.write_epochs([*self._folder.epochs()[: self._at.epoch - 1], record])
+        self._save_state()
+        self._report(EpochReport(record))
+        if self._stop:
+            raise KeyboardInterrupt
+
+    def _selected(self, figures: Figures) -> float:
+        """The figure that decides which epoch is best; without validation the latest is."""
+        if not figures:
+            return float(self._at.epoch)
+        select = self._settings.training.select
+        if select not in figures:
+            raise UsageError(
+                f"training.select is {select!r}, which is not measured",
+                remedy=f"one of {', '.join(figures)}",
+            )
+        return figures[select]
+
+    def _means(self) -> Figures:
+        """The epoch's losses so far."""
+        return {name: value / max(1, self._at.batch) for name, value in self._at.sums.items()}
+
+    def _save_state(self) -> None:
+        self._folder.save_state(
+            {
+                "network": self._network.state_dict(),
+                "optimiser": self._optimiser.state_dict(),
+                "random": _random_state(),
+                "progress": vars(self._at),
+            }
+        )
+
+    @contextmanager
+    def _interruptible(self) -> Iterator[None]:
+        """Lets a first Ctrl-C end the step under way, so that the state can be saved."""
+
+        def stop(number: int, frame: FrameType | None) -> None:
+            if self._stop:  # a second one: the user does not want to wait
+                raise KeyboardInterrupt
+            self._stop = True
+
+        try:
+            before = signal.signal(signal.SIGINT, stop)
+        except ValueError:  # not in the main thread: whoever runs this thread sees to signals
+            yield
+            return
+        try:
+            yield
+        finally:
+            signal.signal(signal.SIGINT, before)
+
+
+def losses(
+    network: GroundingNetwork, batch: Batch, retrieval: RetrievalSettings
+) -> dict[str, Tensor]:
+    """The losses of a batch by part: start_end, segment (where the variant has it), contrastive."""
+    video = network.encode_video(batch.features, batch.video_mask)
+    query = network.encode_query(batch.words, batch.word_mask)
+    parts = grounding_loss(network.fuse_and_predict(video, query), batch.targets)
+    if retrieval.weight > 0:
+        n = batch.n_matched
+        queries = network.retrieval.query_vector(query.q_hat[:n], query.mask[:n])
+        vectors = network.retrieval.stretch_vectors(video.content, video.mask, batch.stretches)
+        parts["contrastive"] = contrastive_loss(
+            queries,
+            vectors.flatten(0, 1),
+            batch.positive.flatten(1),
+            batch.ignore.flatten(1),
+            retrieval.temperature,
+        )
+    return parts
+
+
+def _random_state() -> dict[str, Any]:
+    """The random state of dropout on every device in use."""
+    cuda = torch.cuda.get_rng_state_all() if torch.cuda.is_available() else []
+    return {"cpu": torch.get_rng_state(), "cuda": cuda}
+
+
+def _set_random_state(state: dict[str, Any]) -> None:
+    torch.set_rng_state(state["cpu"])
+    if torch.cuda.is_available() and len(state["cuda"]) == torch.cuda.device_count():
+        torch.cuda.set_rng_state_all(state["cuda"])
