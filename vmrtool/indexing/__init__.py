@@ -1,0 +1,1 @@
+"""From files to the catalog: discovery, change detection, and the pipeline between."""

@@ -1,0 +1,57 @@
+"""What `index` needs of an extractor: known by its settings before it is loaded."""
+
+from collections.abc import Callable, Generator, Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vmrtool.errors import MediaError
+
+
+class Extracted(Protocol):
+    """One video's features: float16 (N, dim), spans float64 (N, 2) in seconds, true length."""
+
+    @property
+    def features(self) -> NDArray[np.float16]: ...  # noqa: D102
+    @property
+    def seen(self) -> NDArray[np.float64]: ...  # noqa: D102
+    @property
+    def cells(self) -> NDArray[np.float64]: ...  # noqa: D102
+    @property
+    def duration_s(self) -> float: ...  # noqa: D102
+    @property
+    def truncated(self) -> str | None: ...  # noqa: D102
+
+
+class FeatureExtractor(Protocol):
+    """Turns videos into features, in whatever order they get done."""
+
+    def extract_many(
+        self,
+        paths: Iterable[Path],
+        *,
+        workers: int,
+        on_progress: Callable[[float], None] | None = None,
+    ) -> Generator[tuple[Path, Extracted | MediaError], None, None]:
+        """Yields each path with its features, or why there are none.
+
+        `paths` may be drawn from another thread; `on_progress` is told seconds as they are decoded.
+        """
+        ...
+
+
+@dataclass(frozen=True)
+class ExtractorSource:
+    """An extractor by what identifies it; `load` makes it, when there is something to decode.
+
+    `remember` is what the catalog keeps by name so that the next run finds the same extractor.
+    """
+
+    backbone: str
+    weights_sha256: str
+    settings: Mapping[str, Any]
+    load: Callable[[], FeatureExtractor]
+    remember: Mapping[str, Any] = field(default_factory=dict)
