@@ -67,8 +67,8 @@ class Run:
         self._lock = threading.Lock()
         self._jobs: dict[str, _Job] = {}  # by content
         self._by_path: dict[Path, _Job] = {}
-        # Rows whose files have changed: what they say of content is no longer so.
-        self._outdated: set[int] = set()
+        # Rows whose files have changed, by id: what they say of content is no longer so.
+        self._outdated: dict[int, VideoRow] = {}
 
     def work(self, videos: Sequence[FoundFile], *, retry_failed: bool) -> None:
         """Settle every one of `videos`."""
@@ -108,7 +108,7 @@ class Run:
         for file in videos:
             row = rows.get(file.path)
             if row is not None and not _same_stamp(file, row):
-                self._outdated.add(row.id)
+                self._outdated[row.id] = row
                 todo.append(file)
             elif row is not None and row.state == "indexed":
                 settled.append((file, None))
@@ -196,7 +196,10 @@ class Run:
         outcome: Outcome = "copies" if others else "renamed"
         if row is not None and row.content_hash == content:
             outcome = "unchanged"
-        facts = same[0].facts if same else _claimed_facts(file.path)
+        # Where names were swapped, the row that had this content may bear another by now.
+        before = [old for old in self._outdated.values() if old.content_hash == content]
+        known = [*same, *before]
+        facts = known[0].facts if known else _claimed_facts(file.path)
         if self._catalog.save_video(file, content, facts, self._extractor, None):
             outcome = "renamed"
         self._settle(file, outcome)
