@@ -58,15 +58,10 @@ class FakeExtractor:
     settings: Mapping[str, Any] = field(default_factory=lambda: {"stride": 16})
     before: Callable[[Path], None] = lambda path: None
     asked: list[str] = field(default_factory=list)
-    loaded: int = 0
     ahead: int = 1
 
     def source(self, **remember: Any) -> ExtractorSource:
-        def load() -> "FakeExtractor":
-            self.loaded += 1
-            return self
-
-        return ExtractorSource("fake", "ab" * 32, self.settings, load, remember)
+        return ExtractorSource("fake", "ab" * 32, self.settings, self, remember)
 
     def extract_many(
         self,

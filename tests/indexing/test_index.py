@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from indexing_fakes import FakeExtractor, FakeSnippets, snippets_of, write_video
+from indexing_fakes import FakeExtractor, snippets_of, write_video
 
 from vmrtool.catalog import Catalog
 from vmrtool.errors import CatalogError, MediaError, ModelError, UsageError
@@ -125,10 +125,9 @@ def test_events_tell_every_video_once(archive: Archive) -> None:
     report = archive.run(on_event=events.append)
     started = [event for event in events if isinstance(event, Started)]
     size = sum((archive.folder / f"{i}.mp4").stat().st_size for i in (1, 2))
-    assert started == [Started(videos=4, todo=3, todo_bytes=size)]
+    assert started == [Started(videos=4, unchanged=1, failed=0, todo_bytes=size)]
     settled = {e.path.name: e.outcome for e in events if isinstance(e, Settled)}
     assert settled == {
-        "0.mp4": "unchanged",
         "1.mp4": "indexed",
         "2.mp4": "indexed",
         "empty.mp4": "failed",
@@ -141,7 +140,7 @@ def test_events_tell_every_video_once(archive: Archive) -> None:
 
 def test_a_folder_without_videos(archive: Archive) -> None:
     (archive.folder / "notes.txt").write_text("notes")
-    assert counts(archive.run()) == {} and archive.extractor.loaded == 0
+    assert counts(archive.run()) == {}
     with Catalog.open(archive.catalog) as catalog:
         assert catalog.videos() == []
 
@@ -177,7 +176,7 @@ def test_a_second_run_decodes_nothing(archive: Archive) -> None:
     archive.add("b.mp4", 2)
     archive.run()
     assert counts(archive.run()) == {"unchanged": 2}
-    assert archive.extractor.loaded == 0 and archive.extractor.asked == []
+    assert archive.extractor.asked == []
 
 
 def test_touched_files_are_read_but_not_decoded(archive: Archive) -> None:
@@ -185,7 +184,7 @@ def test_touched_files_are_read_but_not_decoded(archive: Archive) -> None:
     archive.run()
     os.utime(path, ns=(1, 1))
     assert counts(archive.run()) == {"unchanged": 1} and archive.extractor.asked == []
-    assert counts(archive.run()) == {"unchanged": 1} and archive.extractor.loaded == 0
+    assert counts(archive.run()) == {"unchanged": 1} and archive.extractor.asked == []
 
 
 def test_changed_files_are_decoded_again_and_their_old_features_go(archive: Archive) -> None:
@@ -422,20 +421,6 @@ def test_a_file_that_changes_under_the_decoder_is_not_kept(archive: Archive) -> 
     assert path.name in archive.contents()
 
 
-def test_features_that_are_not_finite_are_a_failure(
-    archive: Archive, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    archive.add("a.mp4", 1)
-
-    def infinite(path: Path) -> FakeSnippets:
-        made = snippets_of(path)
-        return replace(made, features=np.full_like(made.features, np.inf))
-
-    monkeypatch.setattr("indexing_fakes.snippets_of", infinite)
-    (failure,) = archive.run().failed
-    assert failure.stage == "extract" and "not finite" in failure.error
-
-
 def test_truncated_videos_are_kept_and_marked(
     archive: Archive, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -444,7 +429,11 @@ def test_truncated_videos_are_kept_and_marked(
         "indexing_fakes.snippets_of",
         lambda path: replace(snippets_of(path), truncated="ends at 0.20 s"),
     )
-    assert counts(archive.run()) == {"indexed": 1}
+    events: list[Event] = []
+    assert counts(archive.run(on_event=events.append)) == {"indexed": 1}
+    assert [e.text for e in events if isinstance(e, Noted)] == [
+        f"{path}: kept as far as it decodes: ends at 0.20 s"
+    ]
     with Catalog.open(archive.catalog) as catalog:
         assert catalog.video(path).facts.truncated == "ends at 0.20 s"
 

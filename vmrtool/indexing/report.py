@@ -19,10 +19,15 @@ same content was known, which is gone from there, or still there. failed: see th
 
 @dataclass(frozen=True)
 class Started:
-    """The archive has been looked through: `videos` in all, `todo` of them new or changed."""
+    """The archive has been looked through.
+
+    Of `videos` in all, `unchanged` are as the catalog knows them and `failed` have failed before;
+    the rest, `todo_bytes` in size, are to do.
+    """
 
     videos: int
-    todo: int
+    unchanged: int
+    failed: int
     todo_bytes: int
 
 
@@ -44,7 +49,7 @@ class Decoded:
 
 @dataclass(frozen=True)
 class Settled:
-    """One video is done with. `failure` says why where the outcome is "failed"."""
+    """One video that was to do is done with. `failure` says why where it failed."""
 
     path: Path
     size: int

@@ -3,12 +3,11 @@
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-
-import numpy as np
+from typing import Any, cast
 
 from vmrtool.catalog import Catalog
 from vmrtool.catalog.rows import FailureRow, FileFacts, FoundFile, StoredSnippets, VideoRow
@@ -23,7 +22,7 @@ from vmrtool.media.probe import probe
 _POLL_S = 0.5
 
 _Files = list[FoundFile]
-_Settled = list[tuple[FoundFile, FailureRow | None]]
+_Known = list[tuple[FoundFile, FailureRow | None]]
 
 
 @dataclass
@@ -76,51 +75,54 @@ class Run:
         if in_use is None or in_use.id != self._extractor:
             self._catalog.use_extractor(self._extractor)
         self._catalog.remember(**self._source.remember)
-        todo, settled = self._sort(videos, retry_failed)
-        self._tell(Started(len(videos), len(todo), sum(file.size for file in todo)))
-        self._settle_all(settled)
-        if not todo:
-            return
-        extractor = self._source.load()
+        todo, known = self._sort(videos, retry_failed)
+        for _, failure in known:
+            self._count("failed" if failure else "unchanged", failure)
+        self._tell(
+            Started(
+                videos=len(videos),
+                unchanged=self.count["unchanged"],
+                failed=self.count["failed"],
+                todo_bytes=sum(file.size for file in todo),
+            )
+        )
         while todo:
             busy: list[tuple[FoundFile, str]] = []
-            paths = self._draw(todo, busy)
-            with closing(
-                extractor.extract_many(paths, workers=self._workers, on_progress=self._progress)
-            ) as results:
+            results = self._source.extractor.extract_many(
+                self._draw(todo, busy), workers=self._workers, on_progress=self._progress
+            )
+            # Its threads, which draw videos and use the catalog, must end before the catalog does.
+            with closing(cast("Generator[Any, None, None]", results)):
                 for path, outcome in results:
                     self._commit(self._by_path[path], outcome)
             if not busy:
                 return
             self._wait(busy)
             # What the other run has done with in the meantime counts as it left it.
-            todo, settled = self._sort([file for file, _ in busy], retry_failed=False)
-            self._settle_all(settled)
+            todo, known = self._sort([file for file, _ in busy], retry_failed=False)
+            for file, failure in known:
+                self._settle(file, "failed" if failure else "unchanged", failure)
 
     # What needs no extractor ----------------------------------------------------------------
 
-    def _sort(self, videos: Sequence[FoundFile], retry_failed: bool) -> tuple[_Files, _Settled]:
+    def _sort(self, videos: Sequence[FoundFile], retry_failed: bool) -> tuple[_Files, _Known]:
         """Parts the videos into those to do, and those that the catalog knows as they are."""
         rows = {row.path: row for row in self._catalog.videos()}
         standing = {row.path: row for row in self._catalog.failures()}
         todo: _Files = []
-        settled: _Settled = []
+        known: _Known = []
         for file in videos:
             row = rows.get(file.path)
             if row is not None and not _same_stamp(file, row):
                 self._outdated[row.id] = row
                 todo.append(file)
             elif row is not None and row.state == "indexed":
-                settled.append((file, None))
+                known.append((file, None))
             elif file.path in standing and not retry_failed:
-                settled.append((file, standing[file.path]))
+                known.append((file, standing[file.path]))
             else:
                 todo.append(file)
-        return todo, settled
-
-    def _settle_all(self, settled: _Settled) -> None:
-        for file, failure in settled:
-            self._settle(file, "failed" if failure else "unchanged", failure)
+        return todo, known
 
     def _draw(self, todo: Sequence[FoundFile], busy: list[tuple[FoundFile, str]]) -> Iterator[Path]:
         """Videos for the extractor, one by one; what turns out to need none is settled on the way.
@@ -230,6 +232,10 @@ class Run:
             self._catalog.save_video(job.file, job.content, facts, self._extractor, snippets)
             self.seconds += outcome.duration_s
             self._settle(job.file, "indexed")
+            if outcome.truncated is not None:
+                self._tell(
+                    Noted(f"{job.file.path}: kept as far as it decodes: {outcome.truncated}")
+                )
             for twin in self._finish(job)[1:]:
                 moved = self._catalog.save_video(twin, job.content, facts, self._extractor, None)
                 self._settle(twin, "renamed" if moved else "copies")
@@ -258,11 +264,14 @@ class Run:
             self._settle(file, "failed", failure)
 
     def _settle(self, file: FoundFile, outcome: Outcome, failure: FailureRow | None = None) -> None:
+        self._count(outcome, failure)
+        self._tell(Settled(file.path, file.size, outcome, failure))
+
+    def _count(self, outcome: Outcome, failure: FailureRow | None) -> None:
         with self._lock:
             self.count[outcome] += 1
             if failure is not None:
                 self.failed.append(failure)
-        self._tell(Settled(file.path, file.size, outcome, failure))
 
 
 def _same_stamp(file: FoundFile, row: VideoRow) -> bool:
@@ -295,11 +304,5 @@ def _checked(file: FoundFile, extracted: Extracted) -> Extracted | MediaError:
             "the file changed while it was read",
             stage="decode",
             remedy="Run the same command again once it is complete.",
-        )
-    if not np.isfinite(extracted.features).all():
-        return MediaError(
-            "the backbone gave values that are not finite",
-            stage="extract",
-            remedy="Try again with --precision float32 --retry-failed.",
         )
     return extracted

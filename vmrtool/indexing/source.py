@@ -1,6 +1,6 @@
-"""What `index` needs of an extractor: known by its settings before it is loaded."""
+"""What `index` needs of an extractor."""
 
-from collections.abc import Callable, Generator, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -35,23 +35,23 @@ class FeatureExtractor(Protocol):
         *,
         workers: int,
         on_progress: Callable[[float], None] | None = None,
-    ) -> Generator[tuple[Path, Extracted | MediaError], None, None]:
-        """Yields each path with its features, or why there are none.
+    ) -> Iterator[tuple[Path, Extracted | MediaError]]:
+        """A generator of each path with its features, or why there are none.
 
-        `paths` may be drawn from another thread; `on_progress` is told seconds as they are decoded.
+        `paths` may be drawn from other threads; `on_progress` is told seconds once computed.
         """
         ...
 
 
 @dataclass(frozen=True)
 class ExtractorSource:
-    """An extractor by what identifies it; `load` makes it, when there is something to decode.
+    """An extractor with what identifies it: features are only ever shared where all of it agrees.
 
-    `remember` is what the catalog keeps by name so that the next run finds the same extractor.
+    `remember` is what the catalog keeps by name, so that the next run finds the same extractor.
     """
 
     backbone: str
     weights_sha256: str
     settings: Mapping[str, Any]
-    load: Callable[[], FeatureExtractor]
+    extractor: FeatureExtractor
     remember: Mapping[str, Any] = field(default_factory=dict)
