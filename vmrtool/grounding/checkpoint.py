@@ -75,10 +75,7 @@ class GroundingModel:
     def __post_init__(self) -> None:
         """Raise ModelError where the vocabulary is not the network's."""
         if len(self.vocabulary) != self.config.vocabulary_size:
-            raise ModelError(
-                f"vocabulary of {len(self.vocabulary)} words beside word vectors for "
-                f"{self.config.vocabulary_size}"
-            )
+            raise ModelError(_misfit(self.vocabulary, self.config))
 
     @property
     def config(self) -> GroundingConfig:
@@ -153,6 +150,8 @@ def load_model(
     network = _empty_network(config)
     _fill(network, weights, path)
     network.to(device).eval()
+    if len(vocabulary) != config.vocabulary_size:
+        raise ModelError(f"model file {path}: {_misfit(vocabulary, config)}")
     return GroundingModel(
         network, vocabulary, extractor, ranking, pooling, recipe, training,
         name=_name(path), sha256=_sha256(path),
@@ -217,6 +216,10 @@ def _fill(network: GroundingNetwork, weights: dict[str, torch.Tensor], path: Pat
     if not all(bool(torch.isfinite(tensor).all()) for tensor in weights.values()):
         raise ModelError(f"model file {path}: weights are not finite", remedy="train it again")
     network.load_state_dict(weights)
+
+
+def _misfit(vocabulary: Vocabulary, config: GroundingConfig) -> str:
+    return f"vocabulary of {len(vocabulary)} words beside word vectors for {config.vocabulary_size}"
 
 
 def _plain(value: Any) -> Any:

@@ -144,9 +144,17 @@ class GroundingNetwork(nn.Module):
         self.feature_scale.copy_(scale.clamp(min=1e-6))
 
     def encode_video(self, features: Tensor, mask: Tensor) -> EncodedVideo:
-        """Eq. 4 and 5. features (B, N, Dv), mask (B, N) bool, N <= max_snippets."""
+        """Eq. 4 and 5. features (B, N, Dv), mask (B, N) bool.
+
+        Raises ValueError if N is more than max_snippets; longer videos are cut into windows.
+        """
+        if features.shape[1] > self.config.max_snippets:
+            raise ValueError(
+                f"{features.shape[1]} snippets; the network takes at most "
+                f"{self.config.max_snippets}"
+            )
         v0 = (features.to(self.feature_mean.dtype) - self.feature_mean) / self.feature_scale
-        v0 = self._input_dropout(v0) * mask[:, :, None]
+        v0 = self._input_dropout(v0).masked_fill(~mask[:, :, None], 0.0)
         if self.video_projection is not None:
             v0 = self.video_projection(v0)
         v = self._dropout(self.video_attention(v0, v0, mask)) + v0
