@@ -139,7 +139,7 @@ def plan_video(seed: int, index: int) -> Scene:
     # One length from each of `count` equal parts of the log-uniform range keeps the median steady.
     quantiles = (rng.permutation(count) + rng.random(count)) / count
     lengths = shortest * (longest / shortest) ** quantiles
-    idle = 1.0 + _SNAP_S + rng.exponential(math.exp(rng.uniform(-0.2, 1.7)), size=count + 1)
+    idle = 1.0 + _SNAP_S + rng.exponential(math.exp(rng.uniform(0.6, 2.0)), size=count + 1)
     total = float(lengths.sum() + idle.sum())
     if total < SHORTEST_S + 0.5:
         idle += (SHORTEST_S + 0.5 - total) * idle / idle.sum()
