@@ -2,11 +2,14 @@
 
     python models/blocks/train_backbone.py --out models/blocks/backbone.safetensors
 
-Clips are rendered on the fly from procedural archives whose seeds no evaluation uses. The
-network learns, for each (colour, shape, kind) and each of its time steps, which share of that
-step's frames the event covers; and from the time-averaged feature, which is what the catalog
-stores, which share of the window's central cell. Training state is kept beside the output, so a
-stopped run goes on where it was.
+Clips are rendered on the fly from procedural archives whose seeds no evaluation uses. At each of
+its time steps the network learns which (colour, shape, kind) events are under way, as shares of
+the step's frames, and beside them what makes them up: which objects are visible and how each
+moves, grows, turns and fades. Two maps inside the network learn the same of the object at each
+place, which is what gets a network this deep off the ground. The time-averaged feature, which is
+what the catalog stores, learns the events of the window's central cell. Most clips are 32 frames
+long, twice as many for the same work; the last ones have the 64 frames of an indexed window.
+Training state is kept beside the output, so a stopped run goes on where it was.
 """
 
 import argparse
@@ -14,6 +17,7 @@ import json
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -23,67 +27,103 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, IterableDataset
 
 from vmrtool.demo.render import render_clip
-from vmrtool.demo.scenes import COLOURS, KINDS, SHAPES, Scene, labels_at, plan_video
+from vmrtool.demo.scenes import COLOURS, KINDS, SHAPES, Scene, plan_video
 from vmrtool.features.i3d import InceptionI3D
 
 FPS, FRAMES, STRIDE = 24.0, 64, 16
+STEP_FRAMES = 16  # what a time step of the network stands for
 SCALE = 0.25  # of the archive's 320 x 240
 FIRST_SEED = 1_000_000  # training archives; every evaluation uses small seeds
 HELD_OUT_SEED = 900_000
-CLASSES = [f"{colour} {shape} {kind}" for colour in COLOURS for shape in SHAPES for kind in KINDS]
-CLASS_INDEX = {name: i for i, name in enumerate(CLASSES)}
+OBJECTS = [f"{colour} {shape}" for colour in COLOURS for shape in SHAPES]
+CLASSES = [f"{name} {kind}" for name in OBJECTS for kind in KINDS]
+MOTIONS = 6
+# Brings speeds (px/s), growth (log radius a second), turning (degrees a second) and fading
+# (opacity a second) of a typical event to about 1.
+MOTION_SCALE = np.array([1 / 80, 1 / 80, 1 / 80, 6.0, 1 / 180, 3.0], np.float32)
 
 
-def target(scene: Scene, start: float, end: float) -> np.ndarray:
-    """(classes,) share of [start, end] seconds that each class's events cover."""
-    shares = np.zeros(len(CLASSES), np.float32)
-    for kind, colour, shape, share in labels_at(scene, start, end):
-        index = CLASS_INDEX[f"{colour} {shape} {kind}"]
-        shares[index] = max(shares[index], share)
-    return shares
+class Stretches(NamedTuple):
+    """What goes on during S stretches of time, for each of the 12 objects."""
+
+    classes: np.ndarray  # (S, 12, 12) share of the stretch that each kind of event covers
+    visible: np.ndarray  # (S, 12) whether the object shows
+    motion: np.ndarray  # (S, 12, 6) dx, dy, |dy|, growth, turning, fading
+    places: np.ndarray  # (S, 12, 2) x, y in 0..1 of the frame
 
 
-def sample_start(scene: Scene, rng: np.random.Generator) -> float:
-    """Start of a window in seconds: three in four see some of an event, often its boundary."""
-    window = FRAMES / FPS
-    if rng.random() < 0.75:
+def stretches(scene: Scene, centres: np.ndarray) -> Stretches:
+    """Stretches of 16 frames around `centres` (S,) seconds."""
+    count, half = len(centres), STEP_FRAMES / 2 / FPS
+    classes = np.zeros((count, len(OBJECTS), len(KINDS)), np.float32)
+    for event in scene.events:
+        low, high = np.maximum(centres - half, event.start), np.minimum(centres + half, event.end)
+        share = np.clip((high - low) / (2 * half), 0.0, 1.0)
+        for name in event.objects:
+            cell = classes[:, OBJECTS.index(name), KINDS.index(event.kind)]
+            np.maximum(cell, share, out=cell)
+    visible = np.zeros((count, len(OBJECTS)), np.float32)
+    motion = np.zeros((count, len(OBJECTS), MOTIONS), np.float32)
+    places = np.zeros((count, len(OBJECTS), 2), np.float32)
+    offsets = np.linspace(-half, half, 9)
+    times = np.clip(centres[:, None] + offsets, 0.0, scene.duration_s)
+    for actor in scene.actors:
+        states = actor.at(times.ravel()).reshape(count, 9, 5)
+        x, y, radius, angle, opacity = np.moveaxis(states, 2, 0)
+        inside = (x > -radius / 2) & (x < 320 + radius / 2) & (y > -radius / 2)
+        inside &= (y < 240 + radius / 2) & (opacity > 0.15)
+        seen = inside.mean(axis=1) >= 0.5
+        changes = np.stack([x, y, y, np.log(np.maximum(radius, 1.0)), angle, opacity], axis=2)
+        rates = np.diff(changes, axis=1) / (offsets[1] - offsets[0])
+        rates[..., [2, 4]] = np.abs(rates[..., [2, 4]])
+        both = (inside[:, 1:] & inside[:, :-1])[..., None]
+        mean = (rates * both).sum(axis=1) / np.maximum(both.sum(axis=1), 1)
+        index = OBJECTS.index(actor.name)
+        visible[:, index] = seen
+        motion[:, index] = np.clip(mean * MOTION_SCALE, -3.0, 3.0) * seen[:, None]
+        places[:, index] = np.clip(states[:, 4, :2] / (320.0, 240.0), 0.0, 0.999)
+    return Stretches(classes, visible, motion, places)
+
+
+def sample_start(scene: Scene, frames: int, rng: np.random.Generator) -> float:
+    """Start of a clip in seconds: four in five see some of an event, often its boundary."""
+    length = frames / FPS
+    if rng.random() < 0.8:
         event = scene.events[rng.integers(len(scene.events))]
-        return float(rng.uniform(event.start - 0.75 * window, event.end - 0.25 * window))
-    return float(rng.uniform(-0.25 * window, scene.duration_s - 0.75 * window))
+        return float(rng.uniform(event.start - 0.6 * length, event.end - 0.4 * length))
+    return float(rng.uniform(-0.25 * length, scene.duration_s - 0.75 * length))
 
 
-def example(
-    scene: Scene, start: float, rng: np.random.Generator
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """A clip uint8 (64, H, W, 3), its step targets (7, classes) and its centre target (classes,)."""
-    clip = render_clip(scene, start, frames=FRAMES, fps=FPS, scale=SCALE).astype(np.int16)
+def example(scene: Scene, start: float, frames: int, rng: np.random.Generator) -> list[np.ndarray]:
+    """A clip uint8 (frames, H, W, 3), then the stretches of its steps, of its maps' steps, and the
+    classes of its central cell (1, 12, 12)."""
+    clip = render_clip(scene, start, frames=frames, fps=FPS, scale=SCALE).astype(np.int16)
     # Stands in for what coding and exposure do to real frames.
     noise = rng.normal(0.0, rng.uniform(0.0, 5.0), clip.shape[1:]).astype(np.int16)
     clip = np.clip(clip + noise + rng.integers(-10, 11), 0, 255).astype(np.uint8)
-    steps = [
-        target(scene, start + first / FPS, start + (first + 16) / FPS)
-        for first in range(0, FRAMES - 15, 8)
-    ]
-    low = start + (FRAMES - STRIDE) / 2 / FPS
-    return clip, np.stack(steps), target(scene, low, low + STRIDE / FPS)
+    steps = stretches(scene, start + (np.arange(8, frames - 7, 8)) / FPS)
+    places = stretches(scene, start + (np.arange(2, frames, 4)) / FPS)
+    centre = stretches(scene, np.array([start + frames / 2 / FPS]))
+    return [clip, *steps, *places, centre.classes]
 
 
 class Clips(IterableDataset):
-    """Endless rendered clips, four a scene; each worker walks its own scenes."""
+    """Endless rendered clips, two a scene; each worker walks its own scenes."""
 
-    def __init__(self, seed: int, start: int = 0):
+    def __init__(self, seed: int, frames: int, start: int = 0):
         super().__init__()
-        self.seed, self.start = seed, start
+        self.seed, self.frames, self.start = seed, frames, start
 
-    def __iter__(self) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
+    def __iter__(self) -> Iterator[list[np.ndarray]]:
         info = torch.utils.data.get_worker_info()
         worker, workers = (info.id, info.num_workers) if info else (0, 1)
         index = self.start + worker
         while True:
             rng = np.random.default_rng([self.seed, index])
             scene = plan_video(self.seed, index)
-            for _ in range(4):
-                yield example(scene, sample_start(scene, rng), rng)
+            for _ in range(2):
+                start = sample_start(scene, self.frames, rng)
+                yield example(scene, start, self.frames, rng)
             index += workers
 
 
@@ -94,24 +134,105 @@ def normalised(clips: Tensor) -> Tensor:
 
 
 def held_out(scenes: int) -> tuple[Tensor, Tensor]:
-    """Windows of unseen scenes: clips (N, 64, H, W, 3) uint8 and centre targets (N, classes)."""
+    """Windows of unseen scenes: clips (N, 64, H, W, 3) uint8 and centre classes (N, 144)."""
     rng = np.random.default_rng(0)
     rows = []
     for index in range(scenes):
         scene = plan_video(HELD_OUT_SEED, index)
-        rows += [example(scene, sample_start(scene, rng), rng) for _ in range(4)]
-    return torch.from_numpy(np.stack([r[0] for r in rows])), torch.from_numpy(
-        np.stack([r[2] for r in rows])
-    )
+        rows += [
+            example(scene, sample_start(scene, FRAMES, rng), FRAMES, rng) for _ in range(2)
+        ]
+    clips, centres = (np.stack([row[i] for row in rows]) for i in (0, -1))
+    return torch.from_numpy(clips), torch.from_numpy(centres).flatten(1)
+
+
+class PlaceHead(nn.Module):
+    """What is at each place of a map inside the network."""
+
+    def __init__(self, channels: int):
+        super().__init__()
+        self.objects = nn.Linear(channels, len(OBJECTS) + 1)  # the last: none
+        self.motion = nn.Linear(channels, MOTIONS)
+        self.kinds = nn.Linear(channels, len(KINDS))
+        nn.init.constant_(self.kinds.bias, -2.0)
+
+    def forward(self, maps: Tensor, at: list[Tensor]) -> Tensor:
+        """Loss of maps (B, C, S, H, W) given stretches `at`: classes, visible, motion, places."""
+        classes, visible, motion, places = at
+        maps = maps.float().permute(0, 2, 3, 4, 1)
+        height, width = maps.shape[2:4]
+        b, s, o = visible.nonzero(as_tuple=True)
+        x, y = (places[b, s, o] * torch.tensor([width, height])).long().unbind(1)
+        wanted = torch.full(maps.shape[:4], len(OBJECTS))
+        wanted[b, s, y, x] = o
+        weight = torch.ones(len(OBJECTS) + 1)
+        weight[-1] = 0.1
+        objects = F.cross_entropy(self.objects(maps).flatten(0, 3), wanted.flatten(), weight)
+        seen = maps[b, s, y, x]
+        moves = F.smooth_l1_loss(self.motion(seen), motion[b, s, o], beta=0.25)
+        kinds = F.binary_cross_entropy_with_logits(self.kinds(seen), classes[b, s, o])
+        return objects + MOTIONS * moves + len(KINDS) * kinds
+
+
+class Heads(nn.Module):
+    """What is read off the network in training beside the class scores; not kept."""
+
+    def __init__(self, network: InceptionI3D):
+        super().__init__()
+        dim = network.dim
+        self.kinds = nn.Linear(dim, len(KINDS))
+        self.visible = nn.Linear(dim, len(OBJECTS))
+        self.motion = nn.Linear(dim, len(OBJECTS) * MOTIONS)
+        self.centre = nn.Linear(dim, len(CLASSES))
+        self.early = PlaceHead(network.get_submodule("Mixed_3c").out_channels)
+        self.late = PlaceHead(network.get_submodule("Mixed_4f").out_channels)
+        nn.init.constant_(self.centre.bias, -4.0)  # events are rare: begin at their base rate
+        nn.init.constant_(self.kinds.bias, -2.0)
+
+
+def losses(network: InceptionI3D, heads: Heads, batch: list[Tensor]) -> dict[str, Tensor]:
+    """Loss parts of a batch of examples."""
+    clips, classes, visible, motion, _, *at, centre = batch
+    maps: dict[str, Tensor] = {}
+
+    def keep(name: str) -> Any:
+        return network.get_submodule(name).register_forward_hook(
+            lambda module, inputs, output: maps.__setitem__(name, output)
+        )
+
+    hooks = [keep("Mixed_3c"), keep("Mixed_4f")]
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        features = network(normalised(clips))
+    for hook in hooks:
+        hook.remove()
+    features = features.float()
+    steps = features.transpose(1, 2)  # (B, T', dim)
+    bce = F.binary_cross_entropy_with_logits
+    moves = heads.motion(steps).unflatten(2, (len(OBJECTS), MOTIONS))
+    error = F.smooth_l1_loss(moves, motion, reduction="none", beta=0.25).sum(3)
+    scores = network.scores(features).transpose(1, 2)
+    kinds = heads.kinds(steps)
+    wanted = centre.flatten(1)
+    return {
+        "classes": bce(scores, classes.flatten(2), reduction="none").sum(2).mean(),
+        "kinds": bce(kinds, classes.amax(2), reduction="none").sum(2).mean(),
+        "visible": bce(heads.visible(steps), visible, reduction="none").sum(2).mean(),
+        "motion": (error * visible).sum(2).mean(),
+        "centre": bce(heads.centre(features.mean(2)), wanted, reduction="none").sum(1).mean(),
+        "early": heads.early(maps["Mixed_3c"][:, :, ::2], at),
+        "late": heads.late(maps["Mixed_4f"], at),
+    }
 
 
 @torch.inference_mode()
-def accuracy(network: InceptionI3D, centre: nn.Module, clips: Tensor, truth: Tensor) -> dict:
+def accuracy(
+    network: InceptionI3D, heads: Heads, clips: Tensor, truth: Tensor
+) -> dict[str, float]:
     """Share of held-out windows inside one event whose top class is right, by kind and over all."""
     network.eval()
-    scores = torch.cat(
-        [centre(network(normalised(part)).mean(2)) for part in clips.split(16)]
-    )
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        features = torch.cat([network(normalised(part)) for part in clips.split(16)])
+    scores = heads.centre(features.float().mean(2))
     network.train()
     inside = truth.max(1).values >= 0.99
     hits: dict[str, list[bool]] = {kind: [] for kind in KINDS}
@@ -132,84 +253,81 @@ def main() -> None:
     """Parse, train, save."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--clips", type=int, default=40_000)
-    parser.add_argument("--batch", type=int, default=32)
+    parser.add_argument("--short-clips", type=int, default=60_000, help="clips of 32 frames")
+    parser.add_argument("--clips", type=int, default=10_000, help="clips of 64 frames, after them")
+    parser.add_argument("--batch", type=int, default=24)
     parser.add_argument("--lr", type=float, default=2e-3)
     parser.add_argument("--width", type=float, default=0.25)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--workers", type=int, default=2)
-    parser.add_argument("--minutes", type=float, default=600.0, help="stop and save by then")
+    parser.add_argument("--workers", type=int, default=1)
     options = parser.parse_args()
 
     torch.manual_seed(options.seed)
     network = InceptionI3D(len(CLASSES), width=options.width)
     network = network.to(memory_format=torch.channels_last_3d)
-    centre = nn.Linear(network.dim, len(CLASSES))
-    # Events are rare: begin at their base rate.
     nn.init.constant_(network.logits.conv3d.bias, -4.0)
-    nn.init.constant_(centre.bias, -4.0)
-    parameters = [*network.parameters(), *centre.parameters()]
+    for module in network.modules():
+        if isinstance(module, nn.BatchNorm3d):
+            module.momentum = 0.05
+    heads = Heads(network)
+    parameters = [*network.parameters(), *heads.parameters()]
     optimiser = torch.optim.AdamW(parameters, lr=options.lr, weight_decay=0.01)
-    total = options.clips // options.batch
+    short_steps = options.short_clips // options.batch
+    total = short_steps + options.clips // options.batch
     schedule = torch.optim.lr_scheduler.OneCycleLR(
-        optimiser, options.lr, total_steps=total, pct_start=0.1
+        optimiser, options.lr, total_steps=total, pct_start=0.05, div_factor=5
     )
     done = 0
     state_file = options.out.with_suffix(".state.pt")
     if state_file.exists():
         state = torch.load(state_file, weights_only=True)
         network.load_state_dict(state["network"])
-        centre.load_state_dict(state["centre"])
+        heads.load_state_dict(state["heads"])
         optimiser.load_state_dict(state["optimiser"])
         schedule.load_state_dict(state["schedule"])
         done = state["steps"]
         print(f"going on after step {done}", flush=True)
 
-    scenes_seen = done * options.batch // 4
-    loader = DataLoader(
-        Clips(FIRST_SEED + options.seed, scenes_seen),
-        batch_size=options.batch,
-        num_workers=options.workers,
-        prefetch_factor=4,
-    )
-    clips, truth = held_out(60)
-    began, losses = time.time(), []
-    for step, (batch, steps, centres) in enumerate(loader, start=done + 1):
-        with torch.autocast("cpu", dtype=torch.bfloat16):
-            features = network(normalised(batch))
-            step_scores = network.scores(features).transpose(1, 2)
-            centre_scores = centre(features.mean(2))
-        loss = F.binary_cross_entropy_with_logits(step_scores.float(), steps, reduction="none")
-        loss_centre = F.binary_cross_entropy_with_logits(
-            centre_scores.float(), centres, reduction="none"
+    clips, truth = held_out(100)
+    for phase_end, frames in ((short_steps, 32), (total, FRAMES)):
+        if done >= phase_end:
+            continue
+        dataset = Clips(FIRST_SEED + options.seed, frames, done * options.batch // 2)
+        loader = DataLoader(
+            dataset, batch_size=options.batch, num_workers=options.workers, prefetch_factor=4
         )
-        total_loss = loss.sum(2).mean() + loss_centre.sum(1).mean()
-        optimiser.zero_grad()
-        total_loss.backward()
-        nn.utils.clip_grad_norm_(parameters, 5.0)
-        optimiser.step()
-        schedule.step()
-        losses.append(total_loss.item())
-        late = (time.time() - began) / 60 > options.minutes
-        if step % 100 == 0 or step == total or late:
-            seconds = time.time() - began
-            measured = accuracy(network, centre, clips, truth)
-            print(
-                f"step {step}/{total} loss {np.mean(losses[-100:]):.4f} "
-                f"{(step - done) * options.batch / seconds:.1f} clips/s "
-                + " ".join(f"{k}={v:.2f}" for k, v in measured.items()),
-                flush=True,
-            )
-            state = {
-                "network": network.state_dict(),
-                "centre": centre.state_dict(),
-                "optimiser": optimiser.state_dict(),
-                "schedule": schedule.state_dict(),
-                "steps": step,
-            }
-            torch.save(state, state_file)
-        if step == total or late:
-            break
+        began, first, history = time.time(), done, []
+        for step, batch in enumerate(loader, start=done + 1):
+            parts = losses(network, heads, batch)
+            loss = torch.stack(list(parts.values())).sum()
+            optimiser.zero_grad()
+            loss.backward()
+            nn.utils.clip_grad_norm_(parameters, 5.0)
+            optimiser.step()
+            schedule.step()
+            history.append([part.item() for part in parts.values()])
+            if step % 100 == 0 or step == phase_end:
+                rate = (step - first) * options.batch / (time.time() - began)
+                means = dict(zip(parts, np.mean(history[-100:], axis=0), strict=True))
+                measured = accuracy(network, heads, clips, truth) if step % 300 == 0 else {}
+                print(
+                    f"step {step}/{total} {frames} frames {rate:.1f} clips/s "
+                    + " ".join(f"{k} {v:.3f}" for k, v in means.items())
+                    + " | "
+                    + " ".join(f"{k} {v:.2f}" for k, v in measured.items()),
+                    flush=True,
+                )
+                state = {
+                    "network": network.state_dict(),
+                    "heads": heads.state_dict(),
+                    "optimiser": optimiser.state_dict(),
+                    "schedule": schedule.state_dict(),
+                    "steps": step,
+                }
+                torch.save(state, state_file)
+            if step == phase_end:
+                break
+        done = phase_end
 
     about = {
         "name": "blocks",
@@ -224,6 +342,7 @@ def main() -> None:
     }
     save_file(tensors, options.out, metadata={"backbone": json.dumps(about)})
     print(f"saved {options.out} ({options.out.stat().st_size / 1e6:.1f} MB)")
+    print({k: round(v, 3) for k, v in accuracy(network, heads, clips, truth).items()})
 
 
 if __name__ == "__main__":
