@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from vmrtool.datasets.contrast import stretch_labels
+from vmrtool.datasets.contrast import StretchLabels
 from vmrtool.datasets.crops import (
     Augmentation,
     Example,
@@ -100,6 +100,7 @@ class BatchMaker:
         """
         self._dataset = dataset
         self._relations = Relations(dataset)
+        self._labels = StretchLabels(dataset, self._relations)
         self._words = [encode(sample.query) for sample in dataset.samples]
         self._spans = [
             snippet_spans(cells, clip_windows(sample.windows, cells[-1, 1]) or sample.windows)
@@ -185,9 +186,7 @@ class BatchMaker:
         padded_spans, span_mask = _pad_pairs([np.array(s).reshape(-1, 2) for s in rows])
         stretches, stretch_mask = _pad_pairs([self._stretches(example.n) for example in examples])
         matched = [example for example in examples if example.matched]
-        positive, ignore = stretch_labels(
-            dataset, self._relations, matched, examples, stretches, stretch_mask
-        )
+        positive, ignore = self._labels.label(matched, examples, stretches, stretch_mask)
         return Batch(
             index=index,
             n_matched=len(matched),

@@ -1,6 +1,7 @@
 """Which stretches of a batch a query's vector should be near, far from, or left alone."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,53 +15,77 @@ _SURE = 0.3  # least IoU at which the best stretch of another video stands for t
 _APART = 0.1  # a stretch is wrong only where it shares less than this of the shorter of the two
 
 
-def stretch_labels(
-    dataset: Dataset,
-    relations: Relations,
-    queries: Sequence[Example],
-    windows: Sequence[Example],
-    stretches: NDArray[np.int64],
-    stretch_mask: NDArray[np.bool_],
-) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
-    """Compares Q queries with the P stretches of each of B windows.
+@dataclass(frozen=True)
+class _Spans:
+    """Half-open snippet spans of a query's moments in a video, (M, 2) each."""
 
-    Right is the stretch of best IoU with each of the query's moments, in its own window and, at
-    an IoU of 0.3 or more, in any window of the batch where the data set says that the same event
-    happens. Left alone are all others that touch a moment of that event. The rest is wrong,
-    stretches of the query's own video included.
+    sure: NDArray[np.float64]
+    touched: NDArray[np.float64]
 
-    Args:
-        dataset: the samples and videos the examples refer to.
-        relations: where each query's moment happens.
-        queries: (Q) the matched examples; query q's own window is window q.
-        windows: (B) all examples of the batch.
-        stretches: (B, P, 2) first and last snippet, counted from the window's first.
-        stretch_mask: (B, P) True = real stretch.
 
-    Returns:
-        positive, ignore: (Q, B, P) bool. Padding is ignored.
-    """
-    shape = (len(queries), *stretch_mask.shape)
-    positive = np.zeros(shape, dtype=bool)
-    ignore = np.broadcast_to(~stretch_mask, shape).copy()
-    by_video: dict[int, list[int]] = {}
-    for b, window in enumerate(windows):
-        by_video.setdefault(window.video, []).append(b)
-    for q, query in enumerate(queries):
-        known = relations.occurrences(dataset.samples[query.sample])
-        for video, where in known.items():
-            cells = dataset.videos[video].cells
-            sure = _spans(cells, where.sure)
-            touched = np.concatenate([sure, _spans(cells, where.possible)])
-            for b in by_video.get(video, ()):
-                real = int(stretch_mask[b].sum())
-                shown = stretches[b, :real].astype(np.float64) + windows[b].first
-                shown[:, 1] += 1  # half-open, so that lengths are counts of snippets
-                ignore[q, b, :real] |= (_shared(shown, touched) >= _APART).any(axis=1)
-                if len(sure):
-                    positive[q, b, :real] = _best(shown, sure, least=0.0 if b == q else _SURE)
-    ignore &= ~positive
-    return positive, ignore
+class StretchLabels:
+    """Compares queries with stretches of windows, by what a data set tells of its moments."""
+
+    def __init__(self, dataset: Dataset, relations: Relations) -> None:
+        """Takes the data set and where each query's moment happens in it."""
+        self._dataset = dataset
+        self._relations = relations
+        self._known: dict[int, dict[int, _Spans]] = {}
+
+    def label(
+        self,
+        queries: Sequence[Example],
+        windows: Sequence[Example],
+        stretches: NDArray[np.int64],
+        stretch_mask: NDArray[np.bool_],
+    ) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+        """Compares Q queries with the P stretches of each of B windows.
+
+        Right is the stretch of best IoU with each of the query's moments, in its own window and,
+        at an IoU of 0.3 or more, in any window of the batch where the data set says that the same
+        event happens. Left alone are all others that touch a moment of that event. The rest is
+        wrong, stretches of the query's own video included.
+
+        Args:
+            queries: (Q) the matched examples; query q's own window is window q.
+            windows: (B) all examples of the batch.
+            stretches: (B, P, 2) first and last snippet, counted from the window's first.
+            stretch_mask: (B, P) True = real stretch.
+
+        Returns:
+            positive, ignore: (Q, B, P) bool. Padding is ignored.
+        """
+        shape = (len(queries), *stretch_mask.shape)
+        positive = np.zeros(shape, dtype=bool)
+        ignore = np.broadcast_to(~stretch_mask, shape).copy()
+        shown = []
+        for window, spans, mask in zip(windows, stretches, stretch_mask, strict=True):
+            # Half-open and counted from the video's first snippet, so that lengths are counts.
+            offset = np.array([window.first, window.first + 1], dtype=np.float64)
+            shown.append(spans[mask] + offset)
+        for q, query in enumerate(queries):
+            known = self._spans_of(query.sample)
+            for b, window in enumerate(windows):
+                if window.video not in known:
+                    continue
+                where, real = known[window.video], len(shown[b])
+                ignore[q, b, :real] |= (_shared(shown[b], where.touched) >= _APART).any(axis=1)
+                if len(where.sure):
+                    least = 0.0 if b == q else _SURE
+                    positive[q, b, :real] = _best(shown[b], where.sure, least)
+        ignore &= ~positive
+        return positive, ignore
+
+    def _spans_of(self, sample: int) -> dict[int, _Spans]:
+        """Video -> the snippets of the sample's moments, worked out once."""
+        if sample not in self._known:
+            known = {}
+            for v, where in self._relations.occurrences(self._dataset.samples[sample]).items():
+                cells = self._dataset.videos[v].cells
+                sure = _spans(cells, where.sure)
+                known[v] = _Spans(sure, np.concatenate([sure, _spans(cells, where.possible)]))
+            self._known[sample] = known
+        return self._known[sample]
 
 
 def _spans(

@@ -215,6 +215,18 @@ def _told(dataset: Dataset) -> str:
     return f"{dataset.dim} wide by {made_by}"
 
 
+def without_features(annotations: Annotations) -> Dataset:
+    """The queries alone, for what needs no features: predictions of others and baselines."""
+    return Dataset(
+        name=annotations.name,
+        samples=annotations.samples,
+        videos=(),
+        video_of=(),
+        extractor=None,
+        fixes=annotations.fixes,
+    )
+
+
 def split_by_video(dataset: Dataset, share: float, seed: int) -> tuple[Dataset, Dataset]:
     """Sets the samples of `share` of the videos aside, chosen by the seed; (rest, set aside).
 

@@ -10,10 +10,10 @@ from vmrtool.datasets.stores import CatalogStore
 from vmrtool.errors import UsageError
 
 
-def load_datasets(
-    datasets: Sequence[str | Path], features: Sequence[Path], *, strict: bool = False
-) -> Dataset:
-    """Reads annotation files with the features of their videos, as one data set.
+def load_parts(
+    datasets: Sequence[str], features: Sequence[Path], *, strict: bool = False
+) -> list[Dataset]:
+    """Reads annotation files with the features of their videos, each as a data set of its own.
 
     Args:
         datasets: JSONL files.
@@ -21,19 +21,25 @@ def load_datasets(
         strict: refuse videos without features instead of leaving them out.
 
     Raises:
-        UsageError: as many data sets as features are wanted.
+        UsageError: neither one catalog nor one for each data set.
         DataError: see `read_jsonl` and `join`.
     """
-    if not datasets:
-        raise UsageError("no data set given", remedy="name one: --dataset FILE.jsonl")
     if len(features) not in (1, len(datasets)):
         raise UsageError(
             f"{len(datasets)} data sets, but features given {len(features)} times",
             remedy="give --features once for all, or once for each --dataset, in the same order",
         )
-    stores = list(features) * len(datasets) if len(features) == 1 else list(features)
-    loaded = []
-    for annotation, path in zip(datasets, stores, strict=True):
+    stores = list(features) * len(datasets) if len(features) == 1 else features
+    parts = []
+    for annotations, path in zip(datasets, stores, strict=True):
         with closing(CatalogStore(path)) as store:
-            loaded.append(join(read_jsonl(Path(annotation)), store, strict=strict))
-    return loaded[0] if len(loaded) == 1 else merge(loaded)
+            parts.append(join(read_jsonl(Path(annotations)), store, strict=strict))
+    return parts
+
+
+def load_datasets(
+    datasets: Sequence[str], features: Sequence[Path], *, strict: bool = False
+) -> Dataset:
+    """What `load_parts` reads, as one data set."""
+    parts = load_parts(datasets, features, strict=strict)
+    return parts[0] if len(parts) == 1 else merge(parts)

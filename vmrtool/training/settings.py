@@ -75,13 +75,13 @@ class RetrievalSettings:
         weight: weight of the contrastive loss.
         temperature: its temperature.
         ranking_queries: most validation queries used to fit the weights of the final score.
-        ranking_windows: most windows of each, those that resemble the query most.
+        ranking_videos: videos that each of them is asked of, those that resemble it most.
     """
 
     weight: float = 1.0
     temperature: float = 0.07
     ranking_queries: int = 300
-    ranking_windows: int = 50
+    ranking_videos: int = 50
 
     def __post_init__(self) -> None:
         """Raises UsageError for a value out of its range."""
@@ -137,6 +137,10 @@ def _parse(text: str) -> tuple[str, str, Any]:
     try:
         return section, key, tomllib.loads(f"value = {value.strip()}")["value"]
     except tomllib.TOMLDecodeError:
+        pass
+    try:
+        return section, key, float(value)  # ".5" is no TOML, but everybody writes it
+    except ValueError:
         return section, key, value.strip()
 
 

@@ -1,0 +1,168 @@
+"""A whole evaluation: models, other systems' predictions and baselines on one data set."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from vmrtool.assets import find_model
+from vmrtool.datasets.dataset import Dataset
+from vmrtool.datasets.prior import PriorSpan
+from vmrtool.datasets.relations import event_kind
+from vmrtool.datasets.samples import Sample
+from vmrtool.errors import ModelError
+from vmrtool.evaluation.baselines import prior_spans, random_spans, whole_video
+from vmrtool.evaluation.corpus import hit_kind, score_corpus
+from vmrtool.evaluation.metrics import Prediction, score_each, truths_of
+from vmrtool.evaluation.rows import Figures, Row, breakdown, joined
+from vmrtool.evaluation.within import predict
+from vmrtool.grounding.checkpoint import ExtractorSpec, GroundingModel, load_model
+
+SCHEMA = "vmrtool.eval/1"
+RANDOM_DRAWS = 10
+
+
+@dataclass(frozen=True)
+class Contestant:
+    """A trained method: one model a seed. `blind` models are tested on zeros, as trained."""
+
+    name: str
+    models: tuple[GroundingModel, ...]
+
+    @property
+    def blind(self) -> bool:
+        """Whether it was trained on zeroed features."""
+        return bool(self.models[0].training.get("blind"))
+
+    @property
+    def prior(self) -> list[PriorSpan] | None:
+        """The prior of the training moments, as the model remembers it."""
+        spans = self.models[0].training.get("prior")
+        return [tuple(span) for span in spans] if spans else None
+
+
+def load_contestant(ref: str, device: torch.device) -> Contestant:
+    """A model by zoo name, run folder or file; a folder of runs with several seeds is one method.
+
+    Raises:
+        MissingError, ModelError: there is no such model, or it cannot be used.
+    """
+    folder = Path(ref).expanduser()
+    seeds = sorted(folder.glob("seed-*/model.safetensors")) if folder.is_dir() else []
+    if seeds and not (folder / "model.safetensors").exists():
+        return Contestant(folder.resolve().name, tuple(load_model(p, device) for p in seeds))
+    found = find_model(ref)
+    return Contestant(found.name, (load_model(found.require_checkpoint(), device),))
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """The rows of an evaluation, and the first model's predictions for every query."""
+
+    rows: tuple[Row, ...]
+    predictions: tuple[Prediction, ...]
+
+    def to_json(
+        self, parts: Sequence[Dataset], *, truth: str, corpus: bool, by: str | None = None
+    ) -> dict[str, Any]:
+        """The document `vmrtool.eval/1`.
+
+        Args:
+            parts: the data sets that were evaluated.
+            truth: what they were scored against.
+            corpus: whether the archives were searched; says then what counted as a hit.
+            by: "kind" adds the figures of each kind of event.
+        """
+        samples = [sample for part in parts for sample in part.samples]
+        document: dict[str, Any] = {
+            "schema": SCHEMA,
+            "dataset": " + ".join(part.name for part in parts),
+            "split": None,
+            "truth": truth,
+            "pairs": len(samples),
+            "rows": [row.to_json() for row in self.rows],
+        }
+        if corpus:
+            document["hit"] = hit_kind(samples)
+        if by is not None:
+            groups = breakdown(self.rows, [_kind(sample) for sample in samples])
+            document["breakdown"] = {"by": by, "rows": groups}
+        return document
+
+
+def evaluate(
+    parts: Sequence[Dataset],
+    contestants: Sequence[Contestant],
+    *,
+    others: Sequence[tuple[str, Sequence[Prediction]]] = (),
+    prior: Sequence[PriorSpan] | None = None,
+    truth: str = "raw",
+    zeroed: bool = False,
+    corpus: bool = False,
+    progress: Callable[[int], None] = lambda _: None,
+) -> Evaluation:
+    """Scores models, other predictions and baselines on the same queries.
+
+    Args:
+        parts: the data sets, each an archive of its own, with features where there are
+            contestants. Figures are over the queries of all.
+        contestants: the models.
+        others: named predictions of other systems, one for each query.
+        prior: the training moments' prior; None leaves its row out.
+        truth: "raw" or "clipped", see `truths_of`.
+        zeroed: shows every model zeros instead of features. Blind ones see zeros in any case.
+        corpus: also searches each archive as a whole for each of its queries.
+        progress: is told how many more queries are answered.
+
+    Raises:
+        ModelError: a model was trained on other features than the data set's.
+    """
+    samples = [sample for part in parts for sample in part.samples]
+    truths = truths_of(samples, truth)
+    rows: list[Row] = []
+    kept: list[list[Prediction]] = []
+    for contestant in contestants:
+        dark = zeroed or contestant.blind
+        runs = []
+        for model in contestant.models:
+            found: list[Prediction] = []
+            archives: list[Figures] = []
+            for part in parts:
+                check_fit(model, part)
+                shown = part.blind() if dark else part
+                found += predict(model, shown, progress=progress)
+                if corpus:
+                    archives.append(score_corpus(model, shown, progress=progress))
+            runs.append(score_each(found, truths) | joined(archives))
+            kept.append(found)
+        label = " (blind)" if contestant.blind else " (shown zeros)" if zeroed else ""
+        rows.append(Row(contestant.name + label, tuple(runs)))
+    rows += [Row(name, (score_each(found, truths),)) for name, found in others]
+    if prior:
+        rows.append(Row("prior", (score_each(prior_spans(samples, prior), truths),)))
+    draws = (random_spans(samples, seed) for seed in range(RANDOM_DRAWS))
+    rows.append(Row("random", tuple(score_each(found, truths) for found in draws)))
+    rows.append(Row("whole-video", (score_each(whole_video(samples), truths),)))
+    return Evaluation(tuple(rows), tuple(kept[0]) if kept else ())
+
+
+def check_fit(model: GroundingModel, dataset: Dataset) -> None:
+    """Raises ModelError where the data set's features are not those the model was trained on."""
+    differences = []
+    if dataset.extractor is not None:
+        differences = model.extractor.differences(ExtractorSpec(**dataset.extractor))
+    if model.config.video_dim != dataset.dim:
+        differences.append(f"features {model.config.video_dim} wide, not {dataset.dim}")
+    if differences:
+        raise ModelError(
+            f"model {model.name!r} does not fit the features of {dataset.name}: "
+            + "; ".join(differences),
+            remedy="index the videos for this model: vmrtool index DIR --model "
+            f"{model.name}; or give a model trained on these features",
+        )
+
+
+def _kind(sample: Sample) -> str:
+    return event_kind(sample.event) if sample.event is not None else "unnamed"

@@ -1,0 +1,74 @@
+"""Rows of an evaluation: one method's figures, per query and seed, and their summaries."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Figures = dict[str, NDArray[np.float64]]
+"""Name of a figure -> its value for every query (Q,), in percent."""
+
+
+def joined(parts: Sequence[Figures]) -> Figures:
+    """The figures of several data sets' queries, one after another; {} of none."""
+    if not parts:
+        return {}
+    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+
+
+@dataclass(frozen=True)
+class Row:
+    """A method and its figures, once a seed."""
+
+    method: str
+    runs: tuple[Figures, ...]
+
+    @property
+    def seeds(self) -> int:
+        """How many runs the figures are means of."""
+        return len(self.runs)
+
+    def summary(self, members: NDArray[np.bool_] | None = None) -> dict[str, dict[str, float]]:
+        """Mean and standard deviation over seeds of each figure's mean over queries.
+
+        Args:
+            members: (Q,) the queries to count; all where None.
+        """
+        summary = {}
+        for name in self.runs[0]:
+            means = [
+                float((run[name] if members is None else run[name][members]).mean())
+                for run in self.runs
+            ]
+            spread = float(np.std(means, ddof=1)) if len(means) > 1 else 0.0
+            summary[name] = {"mean": float(np.mean(means)), "std": spread}
+        return summary
+
+    def to_json(self, members: NDArray[np.bool_] | None = None) -> dict[str, Any]:
+        """The row as it stands in `vmrtool.eval/1`."""
+        return {"method": self.method, "seeds": self.seeds, **self.summary(members)}
+
+
+def breakdown(rows: Sequence[Row], groups: Sequence[str]) -> list[dict[str, Any]]:
+    """Each row's figures over each group of queries.
+
+    Args:
+        rows: the rows.
+        groups: (Q,) the group of every query.
+
+    Returns:
+        For every row and group, groups in order of name, the row as in `vmrtool.eval/1` with the
+        group's name and number of queries before it.
+    """
+    of_query = np.array(groups)
+    return [
+        {
+            "group": str(group),
+            "pairs": int((of_query == group).sum()),
+            **row.to_json(of_query == group),
+        }
+        for row in rows
+        for group in np.unique(of_query)
+    ]
