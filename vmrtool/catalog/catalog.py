@@ -12,6 +12,7 @@ from typing import Any
 from sqlite_utils import Database
 
 from vmrtool.catalog import connection, relocation, schema, snippets, vectors, videos
+from vmrtool.catalog.paths import from_key
 from vmrtool.catalog.rows import (
     ExtractorRow,
     FailureRow,
@@ -176,6 +177,12 @@ class Catalog:
 
     # Extractors -----------------------------------------------------------------------------
 
+    @property
+    def schema_version(self) -> int:
+        """The version of the catalog's tables."""
+        with self._reading() as db:
+            return schema.version(db)
+
     def extractor_id(self, backbone: str, weights_sha256: str, settings: Mapping[str, Any]) -> int:
         """The id of the extractor with exactly these settings, made where there is none."""
         key = (backbone, weights_sha256, _canonical(settings))
@@ -224,6 +231,12 @@ class Catalog:
         with self._reading() as db:
             rows = videos.select(db, *(("v.state = ?", (state,)) if state else ()))
         return [row for row in rows if glob is None or videos.matches(row, glob)]
+
+    def roots(self) -> list[Path]:
+        """The folders that videos were looked for in, in order."""
+        with self._reading() as db:
+            keys = db.execute("SELECT path_bytes FROM roots ORDER BY path_bytes").fetchall()
+        return [from_key(key) for (key,) in keys]
 
     def video(self, path: Path | str) -> VideoRow | None:
         """The video whose file is `path`, or None."""
@@ -327,6 +340,11 @@ class Catalog:
         """How many snippets of this content by this extractor are stored."""
         with self._reading() as db:
             return snippets.count(db, content_hash, extractor)
+
+    def all_snippets(self, extractor: int) -> int:
+        """How many snippets by this extractor are stored, over all contents."""
+        with self._reading() as db:
+            return snippets.count_all(db, extractor)
 
     def save_vectors(self, model: str, extractor: int, windows: Sequence[StoredWindow]) -> None:
         """Stores the windows of one or more contents with their pooled vectors.

@@ -40,6 +40,11 @@ def display(key: bytes) -> str:
     return key.decode("utf-8", errors="replace")
 
 
+def printable(text: str) -> str:
+    """`text` fit for a terminal: a file's name may hold anything, terminal commands too."""
+    return "".join(letter if letter.isprintable() else "\ufffd" for letter in text)
+
+
 def base64_unless_utf8(path: Path) -> str | None:
     """The path's bytes in base64 where its name is not UTF-8, so that JSON can carry it."""
     key = os.fsencode(path)

@@ -84,6 +84,14 @@ def count(db: Database, content_hash: str, extractor_id: int) -> int:
     return int(row[0])
 
 
+def count_all(db: Database, extractor_id: int) -> int:
+    """How many snippets by this extractor are stored."""
+    row = db.execute(
+        "SELECT coalesce(sum(n), 0) FROM features WHERE extractor_id = ?", (extractor_id,)
+    ).fetchone()
+    return int(row[0])
+
+
 def remove(db: Database, content_hash: str, extractor_id: int) -> None:
     """Removes the features of this content and extractor, and the windows pooled from them."""
     for table in ("features", "windows"):

@@ -1,0 +1,293 @@
+"""Which extractor fills a catalog: as the user asks, else as the catalog remembers, else i3d."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Protocol
+
+from vmrtool.assets import find_model, zoo
+from vmrtool.catalog import Catalog
+from vmrtool.config import ASSETS_VARIABLE, assets_folder
+from vmrtool.errors import MissingError, ModelError, UsageError, VmrtoolError
+from vmrtool.indexing.source import ExtractorSource
+
+DEFAULT_BACKBONE = "i3d"
+DEFAULT_MODEL = "charades"
+DEFAULT_STRIDE = 16
+DEFAULT_PRECISION = "float32"
+
+# How the published weights files are called.
+_PUBLISHED = {"i3d": "rgb_imagenet.pt", "i3d-charades": "rgb_charades.pt"}
+
+
+class Spec(Protocol):
+    """The features that a grounding model reads: which backbone's, and with which settings."""
+
+    @property
+    def backbone(self) -> str: ...  # noqa: D102
+    @property
+    def weights_sha256(self) -> str | None: ...  # noqa: D102
+    @property
+    def settings(self) -> Mapping[str, Any]: ...  # noqa: D102
+
+
+ReadSpec = Callable[[Path], Spec]
+"""Reads the spec of a grounding model from its checkpoint."""
+
+
+@dataclass(frozen=True)
+class Choice:
+    """What makes the features: asked for, or remembered. None where nothing was said."""
+
+    model: str | None = None
+    backbone: str | None = None
+    weights: Path | None = None
+    stride: int | None = None
+    precision: str | None = None
+    weights_sha256: str | None = None
+
+    @classmethod
+    def remembered(cls, catalog: Path) -> "Choice":
+        """What the catalog at this path was last filled with; nothing where there is none.
+
+        Raises:
+            CatalogError: it cannot be read.
+        """
+        if not catalog.exists() or catalog.stat().st_size == 0:
+            return cls()
+        with Catalog.open(catalog) as opened:
+            weights = opened.setting("weights")
+            extractor = opened.extractor
+            return cls(
+                model=opened.model,
+                backbone=opened.setting("backbone"),
+                weights=None if weights is None else Path(weights),
+                stride=opened.setting("stride"),
+                precision=opened.setting("precision"),
+                weights_sha256=extractor.weights_sha256 if extractor else None,
+            )
+
+
+def find_extractor(
+    asked: Choice,
+    before: Choice,
+    *,
+    device: str,
+    batch_size: int,
+    read_spec: ReadSpec,
+    tell: Callable[[str], None],
+) -> ExtractorSource:
+    """Load the extractor to index with.
+
+    A model that is asked for settles everything. A backbone, weights, stride or precision that are
+    asked for settle that, and the catalog's model stays only where it fits. Else it is what the
+    catalog remembers; where it remembers nothing, the model "charades" if it is here, else i3d.
+
+    Args:
+        asked: what the command line says.
+        before: what the catalog remembers.
+        device: as `choose_device` takes it.
+        batch_size: windows a batch.
+        read_spec: reads what a model was trained on.
+        tell: told in lines what was chosen and why, and what the user should know.
+
+    Raises:
+        UsageError: values that are none, or contradict each other.
+        MissingError: there is no such model, or no weights.
+        ModelError: weights that do not fit.
+    """
+    if asked.model is not None and (asked.backbone or asked.stride or asked.precision):
+        raise UsageError(
+            "--model settles backbone, stride and precision",
+            remedy="Leave out --model, or --backbone, --stride and --precision.",
+        )
+    finder = _Finder(asked, before, device, batch_size, read_spec, tell)
+    if asked.model is not None:
+        return finder.for_model(asked.model)
+    if asked == Choice():
+        if before.backbone is not None:
+            return finder.as_before()
+        if _is_here(DEFAULT_MODEL):
+            return finder.for_model(DEFAULT_MODEL)
+    return finder.alone()
+
+
+@dataclass(frozen=True)
+class _Finder:
+    """The ways to an extractor; fields as the arguments of `find_extractor`."""
+
+    asked: Choice
+    before: Choice
+    device: str
+    batch_size: int
+    read_spec: ReadSpec
+    tell: Callable[[str], None]
+
+    def for_model(self, name: str) -> ExtractorSource:
+        """The extractor that a grounding model reads the features of."""
+        model = find_model(name)
+        spec = None if model.checkpoint is None else self.read_spec(model.checkpoint)
+        recipe = dict(model.recipe.get("extractor", {}))
+        backbone = spec.backbone if spec else recipe.get("backbone")
+        settings = spec.settings if spec else recipe
+        if not backbone:
+            raise ModelError(
+                f"model '{name}' does not say which backbone it reads the features of",
+                remedy="Choose one: --backbone NAME.",
+            )
+        source = self._load(
+            # A path is remembered so that it holds from any folder.
+            model=name if name in zoo() else str(Path(name).expanduser().absolute()),
+            backbone=backbone,
+            weights=self._weights(backbone, model.backbone_weights),
+            stride=settings.get("stride", DEFAULT_STRIDE),
+            precision=settings.get("precision", DEFAULT_PRECISION),
+        )
+        misfits = _misfits(spec, source) if spec else []
+        if misfits:
+            raise ModelError(
+                f"model '{name}' was made for other features than can be made here: "
+                + "; ".join(misfits),
+                remedy="Give the backbone weights that it was trained with: --weights FILE.",
+            )
+        if spec is None:
+            self.tell(
+                f"note: model '{name}' has no grounding weights here yet: the videos can be "
+                "indexed for it, and searched once it is trained"
+            )
+        return source
+
+    def alone(self) -> ExtractorSource:
+        """A backbone by itself, and the grounding model that fits it, if there is one."""
+        asked, before = self.asked, self.before
+        backbone = asked.backbone or before.backbone or DEFAULT_BACKBONE
+        if backbone != before.backbone:
+            before = Choice(model=before.model)
+        source = self._load(
+            model=None,
+            backbone=backbone,
+            weights=self._weights(backbone),
+            stride=asked.stride or before.stride or DEFAULT_STRIDE,
+            precision=asked.precision or before.precision or DEFAULT_PRECISION,
+        )
+        model = _fitting(source, before.model, self.read_spec)
+        if model is None:
+            ready = ", ".join(name for name in zoo() if _is_here(name))
+            self.tell(
+                "note: no grounding model for these features is here; search needs one: train it "
+                "with `vmrtool train`" + (f", or index with --model ({ready})" if ready else "")
+            )
+        return replace(source, remember={**source.remember, "model": model})
+
+    def as_before(self) -> ExtractorSource:
+        """What the catalog was last filled with, which must not have changed meanwhile."""
+        before = self.before
+        backbone = before.backbone or DEFAULT_BACKBONE
+        source = self._load(
+            model=before.model,
+            backbone=backbone,
+            weights=self._weights(backbone),
+            stride=before.stride or DEFAULT_STRIDE,
+            precision=before.precision or DEFAULT_PRECISION,
+        )
+        if before.weights_sha256 not in (None, source.weights_sha256):
+            again = f"--model {before.model}" if before.model else f"--backbone {backbone}"
+            raise ModelError(
+                f"the weights of backbone '{backbone}' are not those the catalog was filled with",
+                remedy=f"To index every video again with the new ones: {again}; else name the old "
+                "file: --weights FILE.",
+            )
+        return source
+
+    def _load(
+        self,
+        *,
+        model: str | None,
+        backbone: str,
+        weights: Path | None,
+        stride: int,
+        precision: str,
+    ) -> ExtractorSource:
+        from vmrtool.features.backbones import choose_device, load_backbone
+        from vmrtool.features.extract import Extractor
+
+        place, reason = choose_device(self.device)
+        network = load_backbone(backbone, weights, place, precision)
+        extractor = Extractor(network, stride=stride, batch_size=self.batch_size)
+        for_model = f" for model {model}" if model else ""
+        self.tell(f"features: {backbone}, stride {stride}, {precision}{for_model}")
+        self.tell(f"device: {place} ({reason})")
+        return ExtractorSource(
+            backbone=backbone,
+            weights_sha256=network.weights_sha256,
+            settings=extractor.settings,
+            extractor=extractor,
+            remember={
+                "model": model,
+                "backbone": backbone,
+                "weights": None if weights is None else str(weights.absolute()),
+                "stride": stride,
+                "precision": precision,
+            },
+        )
+
+    def _weights(self, backbone: str, own: Path | None = None) -> Path | None:
+        """The weights file of a backbone; None for one that the program brings with it.
+
+        That is the file asked for, else the model's `own`, else the one that the catalog was
+        filled with, else one among the assets.
+
+        Raises:
+            MissingError: it is nowhere.
+        """
+        from vmrtool.features.backbones import BACKBONES
+
+        if self.asked.weights is not None or own is not None:
+            return self.asked.weights or own
+        before = self.before.weights if self.before.backbone == backbone else None
+        if before is not None and before.is_file():
+            return before
+        if backbone not in BACKBONES:
+            return None
+        published = _PUBLISHED.get(backbone, f"{backbone}.pt")
+        folder = assets_folder()
+        if folder is not None:
+            for name in (f"{backbone}.safetensors", f"{backbone}.pt", published):
+                if (folder / name).is_file():
+                    return folder / name
+        raise MissingError(
+            f"backbone '{backbone}' needs its weights, which are not here"
+            + (f" ({before} is gone)" if before else ""),
+            remedy=f"Get {published} from {BACKBONES[backbone].source} and give --weights FILE, or "
+            f"put it into the folder that ${ASSETS_VARIABLE} names; or use a model that brings its "
+            "own: --model blocks.",
+        )
+
+
+def _is_here(name: str) -> bool:
+    return name in zoo() and find_model(name).checkpoint is not None
+
+
+def _fitting(source: ExtractorSource, remembered: str | None, read_spec: ReadSpec) -> str | None:
+    """A grounding model that reads exactly these features: the catalog's own first."""
+    for name in (remembered, *zoo()):
+        if name is None:
+            continue
+        try:
+            checkpoint = find_model(name).checkpoint
+            if checkpoint is not None and not _misfits(read_spec(checkpoint), source):
+                return name
+        except VmrtoolError:
+            continue  # a model that cannot be read fits nothing
+    return None
+
+
+def _misfits(spec: Spec, source: ExtractorSource) -> Sequence[str]:
+    """In what the features that a model wants differ from those that an extractor makes."""
+    wanted = {"backbone": spec.backbone, "weights": spec.weights_sha256, **spec.settings}
+    made = {"backbone": source.backbone, "weights": source.weights_sha256, **source.settings}
+    return [
+        f"{name} {wanted[name]}, not {made[name]}"
+        for name in wanted
+        if wanted[name] is not None and name in made and wanted[name] != made[name]
+    ]
