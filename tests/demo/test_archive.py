@@ -12,7 +12,7 @@ from vmrtool.demo.render import render_frame
 from vmrtool.demo.scenes import plan_video
 from vmrtool.errors import UsageError
 
-SEED = 5
+SEED = 563  # its videos 0, 1 and 7 are short
 
 
 @pytest.fixture(scope="module")

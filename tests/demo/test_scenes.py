@@ -142,6 +142,19 @@ def test_plans_are_pure_and_seeds_differ(plans):
         assert len(spans[a] & spans[b]) < 3
 
 
+def test_a_seed_means_the_same_archive_tomorrow():
+    """The trained model and its published figures rest on these plans: change them knowingly."""
+    scene = plan_video(0, 0)
+    assert scene.rate == 30 and scene.end_pts == 2375
+    assert [(e.event_id, round(e.start, 3), round(e.end, 3)) for e in scene.events] == [
+        ("blue circle grows", 24.733, 28.3),
+        ("blue triangle moves-left", 42.233, 49.733),
+        ("blue triangle moves-down", 50.867, 56.767),
+        ("blue square appears", 66.733, 69.2),
+        ("blue triangle moves-left", 70.567, 73.9),
+    ]
+
+
 def test_labels_say_who_does_what_for_how_long(plans):
     scene = next(s for s in plans[0] if any(e.kind in PAIR_KINDS for e in s.events))
     event = next(e for e in scene.events if e.kind in PAIR_KINDS)
@@ -161,7 +174,7 @@ def test_contact_of_shapes():
 
 def test_events_are_seen_when_they_are_said_to_be(plans, silhouettes):
     checked = set()
-    for scene in every(plans)[::3]:
+    for scene in every(plans)[::5]:
         for event in scene.events:
             check_event(scene, event, silhouettes)
             checked.add(event.kind)
@@ -190,7 +203,7 @@ def check_event(scene, event, silhouettes):
     elif event.kind in ("grows", "shrinks"):
         ratio = area[-2] / area[1]
         assert ratio > 2 if event.kind == "grows" else ratio < 0.5
-        assert area[-1] == pytest.approx(area[-2], rel=0.03)
+        assert area[-1] == pytest.approx(area[-2], rel=0.1)
     elif event.kind == "spins":
         assert area.max() < 1.15 * area.min()
         assert max((seen[i] ^ seen[2]).sum() for i in range(3, 10)) > 0.1 * area[2]
