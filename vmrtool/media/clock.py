@@ -15,7 +15,7 @@ class PlayerClock:
     Args:
         time_base: seconds of one unit of pts.
         start_s: the container's start time; None where it has none: the first frame's then.
-        frame_s: usual length of a frame, used until frames have shown their own.
+        frame_s: usual length of a frame.
         claimed_s: how long the container says it is, if it does.
         joined: the format allows timestamps to leap, so that no long hold is believed.
     """
@@ -31,7 +31,7 @@ class PlayerClock:
     ) -> None:
         self._time_base = time_base
         self._offset = None if start_s is None else -start_s
-        self._length = frame_s
+        self._frame_s = self._length = frame_s
         self._claimed = claimed_s
         self._joined = joined
         self._last: float | None = None
@@ -51,7 +51,7 @@ class PlayerClock:
                 self._offset += self.end - time
                 time = self.end
         if self._last is not None and time > self._last:
-            self._length = min(time - self._last, MAX_HOLD_S)
+            self._length = min(time - self._last, self._frame_s)
         length = duration * self._time_base if duration else self._length
         if not self._believable(time, time + length):
             length = self._length

@@ -61,6 +61,22 @@ def describe(error: Exception) -> str:
     return getattr(error, "strerror", None) or str(error) or type(error).__name__
 
 
+def start_of(container: Any) -> float | None:
+    """When the player's clock starts, in the container's timestamps; None where it is not said."""
+    return None if container.start_time is None else float(container.start_time / 1e6)
+
+
+def claimed_duration(container: Any) -> float | None:
+    """How long the container says it plays, in seconds; None where it does not say."""
+    if not container.duration:
+        return None
+    duration = float(container.duration / 1e6)
+    if container.format.name.startswith("matroska"):
+        # Matroska writes when it ends, other formats how long they are.
+        duration -= start_of(container) or 0.0
+    return duration if duration > 0 else None
+
+
 def decoded_frames(
     container: Any, stream: Any, on_damage: Callable[[Exception], None]
 ) -> Iterator[Any]:

@@ -17,7 +17,13 @@ from numpy.typing import NDArray
 
 from vmrtool.errors import MediaError
 from vmrtool.media.clock import PlayerClock
-from vmrtool.media.container import decoded_frames, describe, open_video
+from vmrtool.media.container import (
+    claimed_duration,
+    decoded_frames,
+    describe,
+    open_video,
+    start_of,
+)
 from vmrtool.media.geometry import Framing, Orientation, displayed_size
 
 # Some streams (packed B-frames in AVI) give the right pictures in the right order with their
@@ -71,13 +77,13 @@ class FrameReader:
         rate = stream.average_rate or stream.guessed_rate or stream.base_rate
         time_base = float(stream.time_base)
         self._slack = max(_MIN_SLACK_S, min(time_base / 2, _MAX_SLACK_S))
-        start = container.start_time
+        self._joined = bool(container.format.flags & Flags.ts_discont.value)
         self._clock = PlayerClock(
             time_base=time_base,
-            start_s=None if start is None else start / 1e6,
+            start_s=start_of(container),
             frame_s=float(1 / rate) if rate else 1 / 25,
-            claimed_s=container.duration / 1e6 if container.duration else None,
-            joined=bool(container.format.flags & Flags.ts_discont.value),
+            claimed_s=claimed_duration(container),
+            joined=self._joined,
         )
 
     def __enter__(self) -> "FrameReader":
@@ -202,9 +208,10 @@ class FrameReader:
     def _claimed_end(self) -> float | None:
         """When the pictures should end by the container's word, on the player's clock."""
         stream, container = self._stream, self._container
-        start = (container.start_time or 0) / 1e6
+        start = start_of(container)
+        if start is None or self._joined:
+            # Joined recordings have durations that are differences of timestamps which leap.
+            return None
         if stream.duration:
             return float((stream.duration + (stream.start_time or 0)) * stream.time_base) - start
-        if container.duration and not container.streams.audio:
-            return float(container.duration / 1e6)
-        return None
+        return None if container.streams.audio else claimed_duration(container)

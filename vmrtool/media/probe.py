@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from vmrtool.errors import MediaError
-from vmrtool.media.container import decoded_frames, describe, open_video
+from vmrtool.media.container import claimed_duration, decoded_frames, describe, open_video
 from vmrtool.media.geometry import Orientation, displayed_size
 
 # Names that promise a video. Not here: .ts and .mts, which are as often TypeScript; files of any
@@ -84,7 +84,7 @@ def probe(path: Path) -> MediaInfo:
             height=height,
             rotation=orientation.rotation,
             fps=float(rate) if rate else None,
-            duration_s=container.duration / 1e6 if container.duration else None,
+            duration_s=claimed_duration(container),
         )
 
 
