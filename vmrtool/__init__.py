@@ -1,0 +1,56 @@
+"""Find moments in a video archive from a sentence.
+
+    import vmrtool
+
+    with vmrtool.open("vmrtool.db") as archive:
+        for moment in archive.search("person pours ingredients").moments:
+            print(moment.video, moment.start, moment.end, moment.score)
+
+Importing this package imports nothing heavy; torch, FAISS and SQLite come with the first use.
+"""
+
+from typing import TYPE_CHECKING, Any
+
+from vmrtool.errors import VmrtoolError
+
+if TYPE_CHECKING:
+    from vmrtool.features.backbones import load_backbone
+    from vmrtool.search.engine import Searcher
+    from vmrtool.search.engine import open_searcher as open
+    from vmrtool.search.result import Moment, SearchResult
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "Moment",
+    "SearchResult",
+    "Searcher",
+    "VmrtoolError",
+    "__version__",
+    "load_backbone",
+    "open",
+]
+
+_HOMES = {
+    "Moment": ("vmrtool.search.result", "Moment"),
+    "SearchResult": ("vmrtool.search.result", "SearchResult"),
+    "Searcher": ("vmrtool.search.engine", "Searcher"),
+    "load_backbone": ("vmrtool.features.backbones", "load_backbone"),
+    "open": ("vmrtool.search.engine", "open_searcher"),
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Imports a public name from the module it lives in when it is first asked for."""
+    if name not in _HOMES:
+        raise AttributeError(f"module 'vmrtool' has no attribute {name!r}")
+    from importlib import import_module
+
+    module, attribute = _HOMES[name]
+    value = getattr(import_module(module), attribute)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

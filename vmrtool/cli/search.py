@@ -1,0 +1,176 @@
+"""`vmrtool search`: find moments in an indexed archive."""
+
+from __future__ import annotations
+
+import sys
+from contextlib import contextmanager
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+
+    from rich.console import Console
+
+    from vmrtool.search.result import SearchResult
+
+
+class Format(StrEnum):
+    """How answers are written."""
+
+    table = "table"
+    json = "json"
+    jsonl = "jsonl"
+
+
+def search(
+    query: Annotated[
+        str | None, typer.Argument(metavar="QUERY", help="What to look for, as a sentence.")
+    ] = None,
+    queries: Annotated[
+        str | None,
+        typer.Option(metavar="FILE|-", help="Answer one query a line, one JSON object a line."),
+    ] = None,
+    catalog: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="The catalog; else the nearest vmrtool.db.")
+    ] = None,
+    model: Annotated[
+        str | None,
+        typer.Option(metavar="NAME|RUN|FILE", help="The grounding model; else the catalog's own."),
+    ] = None,
+    top: Annotated[int, typer.Option(min=1, help="Most moments in all.")] = 10,
+    shortlist: Annotated[int, typer.Option(min=1, help="Videos to look into.")] = 50,
+    windows_per_video: Annotated[
+        int, typer.Option(min=1, help="Windows to look into, of each video.")
+    ] = 4,
+    per_video: Annotated[int, typer.Option(min=1, help="Most moments of one video.")] = 3,
+    video: Annotated[
+        str | None, typer.Option(metavar="GLOB", help="Only videos whose name or path fits.")
+    ] = None,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
+    output: Annotated[
+        Format | None,
+        typer.Option(
+            "--format", help="How to answer.", show_default="table on a terminal, else json"
+        ),
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="The same as --format json.")] = False,
+) -> None:
+    """Find the moments that a sentence describes, best first."""
+    from rich.console import Console
+
+    from vmrtool.errors import UsageError
+    from vmrtool.search.query import query_words
+
+    if (query is None) == (queries is None):
+        raise UsageError(
+            "give a query, or --queries FILE, not both"
+            if query is not None
+            else "nothing to look for: give a query, or --queries FILE",
+            remedy='For example: vmrtool search "person opens a door"',
+        )
+    asked: Iterable[str]
+    if query is not None:
+        query_words(query)
+        asked = [query]
+    else:
+        asked = _read_queries(str(queries))
+    write = _writer(output, as_json=as_json, many=queries is not None)
+    messages = Console(stderr=True, soft_wrap=True, highlight=False)
+
+    from vmrtool.search.engine import open_searcher
+
+    with _pooling_shown(messages) as on_vectors:
+        searcher = open_searcher(catalog, model, device, on_vectors=on_vectors)
+    with searcher:
+        for note in searcher.notes:
+            messages.print(f"note: {note}", style="yellow", markup=False)
+        for text in asked:
+            result = searcher.search(
+                text,
+                top=top,
+                shortlist=shortlist,
+                windows_per_video=windows_per_video,
+                per_video=per_video,
+                video=video,
+            )
+            _warn(messages, result)
+            write(result)
+
+
+def _read_queries(source: str) -> Iterable[str]:
+    """The queries of a file, all of them checked; or those of stdin, one by one as they come."""
+    from vmrtool.errors import UsageError
+
+    if source == "-":
+        return _checked(sys.stdin, "stdin")
+    try:
+        lines = Path(source).read_text(encoding="utf-8-sig").splitlines()
+    except OSError as error:
+        raise UsageError(f"cannot read queries from {source}: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise UsageError(f"{source}: not UTF-8 text ({error.reason})") from error
+    return list(_checked(lines, source))
+
+
+def _checked(lines: Iterable[str], source: str) -> Iterator[str]:
+    from vmrtool.errors import UsageError
+    from vmrtool.search.query import query_words
+
+    for number, line in enumerate(lines, start=1):
+        text = line.strip()
+        try:
+            query_words(text)
+        except UsageError as error:
+            raise UsageError(f"{source}, line {number}: {error}") from error
+        yield text
+
+
+def _writer(output: Format | None, *, as_json: bool, many: bool) -> Callable[[SearchResult], None]:
+    """What writes an answer to stdout: in the format asked for, else in the one that fits there."""
+    from rich.console import Console
+
+    from vmrtool.report.jsonout import write_json, write_jsonl
+    from vmrtool.report.table import moments_table
+
+    chosen = Format.json if as_json else output
+    if chosen is None:
+        chosen = Format.table if sys.stdout.isatty() else Format.json
+    if chosen is Format.table:
+        console = Console(highlight=False)
+        return lambda result: console.print(moments_table(result, Path.cwd()))
+    as_text = write_jsonl if many or chosen is Format.jsonl else write_json
+    return lambda result: as_text(result.to_dict(), sys.stdout)
+
+
+@contextmanager
+def _pooling_shown(console: Console) -> Iterator[Callable[[int, int], None]]:
+    """Progress of what the first search after an index has to do; seen on a terminal only."""
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
+
+    columns = ("reading new videos", BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    shown = Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
+    with shown:
+        task = shown.add_task("", total=None, visible=False)
+        yield lambda done, total: shown.update(task, completed=done, total=total, visible=True)
+
+
+def _warn(console: Console, result: SearchResult) -> None:
+    """Says on stderr what the answer alone does not tell."""
+    from vmrtool.search.query import query_words
+
+    if result.unknown_words:
+        unknown = ", ".join(result.unknown_words)
+        every = set(query_words(result.query)) == set(result.unknown_words)
+        what = (
+            f"model {result.model} has never seen a word of this query ({unknown}): the ranking "
+            "means little"
+            if every
+            else f"words that model {result.model} has never seen: {unknown}"
+        )
+        console.print(f"warning: {what}", style="yellow", markup=False)
+    for note in result.notes:
+        console.print(f"note: {note}", style="yellow", markup=False)

@@ -1,0 +1,115 @@
+"""An archive ready to be searched: its windows, their vectors, and how to reach their features.
+
+Nothing here knows of files or catalogs: videos are named by their content.
+"""
+
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass
+from itertools import groupby
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vmrtool.catalog.rows import StoredWindow
+from vmrtool.grounding.checkpoint import GroundingModel
+from vmrtool.search.grounding import NMS_IOU, WindowFeatures, encode_queries, ground_windows
+from vmrtool.search.index import VectorIndex
+from vmrtool.search.merging import Candidate, merge
+from vmrtool.search.pooling import Load, pool_contents
+from vmrtool.search.windows import Window, owner
+
+
+@dataclass(frozen=True)
+class Findings:
+    """What was found in an archive: for each content of the shortlist its moments, best first."""
+
+    moments: dict[str, list[Candidate]]
+    windows_grounded: int
+
+
+class Archive:
+    """The contents of an archive in the order of their names, which nothing else depends on."""
+
+    def __init__(self, windows: Iterable[StoredWindow], load: Load) -> None:
+        """Takes windows with their vectors, and the way to their features."""
+        self._load = load
+        self.contents: list[str] = []
+        self._windows: list[list[Window]] = []
+        vectors: list[NDArray[np.float32]] = []
+        video_of: list[int] = []
+        window_of: list[int] = []
+        ordered = sorted(windows, key=lambda w: (w.content_hash, w.first))
+        for content, group in groupby(ordered, key=lambda w: w.content_hash):
+            stored = list(group)
+            tiles = [(window.first, window.n) for window in stored]
+            for number, window in enumerate(stored):
+                # Windows overlap; a stretch is kept once, from the window that answers for it.
+                own = owner(tiles, window.spans + window.first) == number
+                vectors.append(window.vectors[own])
+                window_of += [number] * int(own.sum())
+                video_of += [len(self.contents)] * int(own.sum())
+            self.contents.append(content)
+            self._windows.append(tiles)
+        self._index = (
+            VectorIndex(np.concatenate(vectors), np.array(video_of), np.array(window_of))
+            if vectors
+            else None
+        )
+
+    @classmethod
+    def in_memory(
+        cls,
+        model: GroundingModel,
+        videos: Mapping[str, tuple[NDArray[np.floating], NDArray[np.float64]]],
+    ) -> "Archive":
+        """An archive of features (N, Dv) and cells (N, 2) in seconds that are in memory."""
+
+        def load(content: str, first: int, n: int) -> WindowFeatures:
+            features, cells = videos[content]
+            return WindowFeatures(features[first : first + n], cells[first : first + n], first)
+
+        counts = [(content, len(features)) for content, (features, _) in videos.items()]
+        pooled = pool_contents(model, counts, load)
+        return cls((window for windows in pooled for window in windows), load)
+
+    def find(
+        self,
+        model: GroundingModel,
+        query: str,
+        *,
+        shortlist: int = 50,
+        windows_per_video: int = 4,
+        per_video: int = 3,
+        only: Collection[str] | None = None,
+    ) -> Findings:
+        """The moments of the archive that may show what a query says.
+
+        Args:
+            model: the grounding model whose vectors the archive holds.
+            query: a sentence.
+            shortlist: into how many contents to look.
+            windows_per_video: into how many windows of each, those most like the query.
+            per_video: how many moments of each to give.
+            only: the contents to search in; None for all.
+        """
+        if self._index is None:
+            return Findings({}, 0)
+        asked = encode_queries(model, [query])
+        vector = asked.vectors[0].float().cpu().numpy()
+        allowed = None if only is None else np.array([name in only for name in self.contents])
+        looked_into: list[tuple[int, list[Window]]] = []
+        for video in self._index.shortlist(vector, shortlist, allowed):
+            chosen = self._index.best_windows(vector, video, windows_per_video)
+            looked_into.append((video, [self._windows[video][number] for number in chosen]))
+        loaded = [
+            self._load(self.contents[video], *window)
+            for video, windows in looked_into
+            for window in windows
+        ]
+        found = iter(ground_windows(model, loaded, asked, [0] * len(loaded)))
+        moments = {}
+        for video, windows in looked_into:
+            moments[self.contents[video]] = merge(
+                windows, [next(found) for _ in windows], top=per_video, nms_iou=NMS_IOU
+            )
+        return Findings(moments, len(loaded))

@@ -1,0 +1,260 @@
+"""The searcher: a catalog and a model kept warm, asked one query after another."""
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+from types import TracebackType
+
+from vmrtool.catalog import Catalog
+from vmrtool.catalog.paths import base64_unless_utf8, display, path_key
+from vmrtool.catalog.rows import StoredWindow, VideoRow
+from vmrtool.catalog.videos import matches
+from vmrtool.config import find_catalog
+from vmrtool.errors import CatalogError, MissingError, UsageError
+from vmrtool.features.device import choose_device
+from vmrtool.grounding.checkpoint import GroundingModel, load_model
+from vmrtool.search.archive import Archive, Findings
+from vmrtool.search.fitting import DEFAULT_MODEL, choose_extractor, choose_model
+from vmrtool.search.merging import Candidate
+from vmrtool.search.pooling import catalog_loader, pool_catalog, store_vectors, vectors_key
+from vmrtool.search.query import query_words
+from vmrtool.search.result import Moment, SearchResult
+
+OnVectors = Callable[[int, int], None]
+"""Is told how many of how many videos have their vectors made."""
+
+
+def open_searcher(
+    catalog: str | Path | None = None,
+    model: str | Path | None = None,
+    device: str = "auto",
+    *,
+    on_vectors: OnVectors = lambda done, total: None,
+) -> "Searcher":
+    """Opens a catalog to be searched; public as `vmrtool.open`.
+
+    Videos indexed since the last search have their vectors made now, once for each model.
+
+    Args:
+        catalog: its file; None for $VMRTOOL_CATALOG or the nearest vmrtool.db.
+        model: a model's name, run folder or file; None for the catalog's own.
+        device: "auto", "cpu", "cuda" or "cuda:N".
+        on_vectors: is told how many of how many videos have their vectors made.
+
+    Raises:
+        MissingError: no catalog, no such model.
+        CatalogError: not a catalog, or a newer one.
+        ModelError: not a model, or one that does not fit the catalog's features.
+        UsageError: no such device.
+    """
+    path = find_catalog(None if catalog is None else Path(catalog))
+    opened = Catalog.open(path)
+    try:
+        return Searcher(opened, None if model is None else str(model), device, on_vectors)
+    except BaseException:
+        opened.close()
+        raise
+
+
+class Searcher:
+    """An archive to be asked; use it as a context manager, or close it.
+
+    It knows the catalog as it was when opened; `refresh` reads it anew. `model` is the name of the
+    model that answers, `notes` what the user should know of the archive, in sentences.
+    """
+
+    def __init__(
+        self, catalog: Catalog, model: str | None, device: str, on_vectors: OnVectors
+    ) -> None:
+        """Takes an open catalog, which is closed with this; `open_searcher` is the way in."""
+        self._catalog = catalog
+        self._wanted = model
+        self._device, _ = choose_device(device)
+        self._on_vectors = on_vectors
+        self.refresh()
+
+    def __enter__(self) -> "Searcher":
+        """Nothing to do: a searcher is open from the start."""
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Closes the catalog."""
+        self.close()
+
+    def close(self) -> None:
+        """Closes the catalog."""
+        self._catalog.close()
+
+    def refresh(self) -> None:
+        """Reads the catalog again: after videos were indexed, or another model put in use.
+
+        Raises:
+            VmrtoolError: as `open_searcher`.
+        """
+        self.notes: tuple[str, ...] = ()
+        self._loaded: tuple[GroundingModel, Archive] | None = None
+        self._videos: dict[str, list[VideoRow]] = {}
+        rows = [row for row in self._catalog.videos() if row.state != "missing"]
+        try:
+            ref = choose_model(self._catalog, self._wanted)
+            self.model = ref.name
+        except MissingError:
+            # Where there are no videos, any model will do, even one that is not here.
+            if rows or self._wanted is not None:
+                raise
+            self.model = self._catalog.model or DEFAULT_MODEL
+        if not rows:
+            self.notes = ("The catalog holds no videos yet. Add some: vmrtool index DIR",)
+            return
+        model = load_model(ref.require_checkpoint(), self._device)
+        extractor = choose_extractor(self._catalog, model, self.model)
+        windows = self._windows(model, extractor.id)
+        contents = {window.content_hash for window in windows}
+        for row in rows:
+            if row.content_hash in contents:
+                self._videos.setdefault(row.content_hash, []).append(row)
+        archive = Archive(
+            (window for window in windows if window.content_hash in self._videos),
+            catalog_loader(self._catalog, extractor.id),
+        )
+        self._loaded = (model, archive)
+        self._note_unsearched(rows)
+
+    def _windows(self, model: GroundingModel, extractor: int) -> list[StoredWindow]:
+        """All windows with vectors; those the catalog lacks are made, and stored if they can be."""
+        key = vectors_key(model)
+        lacking = len(self._catalog.without_vectors(key, extractor))
+        unstored: list[StoredWindow] = []
+        if lacking:
+            done = 0
+
+            def count() -> None:
+                nonlocal done
+                done += 1
+                self._on_vectors(done, lacking)
+
+            self._on_vectors(0, lacking)
+            try:
+                with Catalog.open(self._catalog.path, readonly=False) as writer:
+                    store_vectors(writer, model, extractor, count)
+            except CatalogError as error:
+                self.notes += (
+                    f"The vectors of {lacking} videos cannot be kept and are made at every "
+                    f"search ({error}).",
+                )
+                for windows in pool_catalog(self._catalog, model, extractor):
+                    unstored += windows
+                    count()
+        return self._catalog.load_vectors(key, extractor) + unstored
+
+    def _note_unsearched(self, rows: list[VideoRow]) -> None:
+        """Says so where videos that did not fail have no features for the model."""
+        left_out = [
+            row for row in rows if row.state != "failed" and row.content_hash not in self._videos
+        ]
+        if left_out:
+            self.notes += (
+                f"{len(left_out)} of {len(rows)} videos are not searched: they have no features "
+                f"for this model. Make them: vmrtool index DIR --model {self.model}",
+            )
+        elif not self._videos:
+            self.notes += (
+                "None of the catalog's videos could be indexed: vmrtool catalog failures says why.",
+            )
+
+    def search(
+        self,
+        query: str,
+        top: int = 10,
+        shortlist: int = 50,
+        windows_per_video: int = 4,
+        per_video: int = 3,
+        video: str | None = None,
+    ) -> SearchResult:
+        """Finds the moments that a sentence describes, in one ranking over the whole archive.
+
+        The result does not depend on the order in which videos were indexed. Copies of one video
+        each have their moments; equal scores are ordered by path, then start.
+
+        Args:
+            query: the sentence.
+            top: most moments in all.
+            shortlist: how many videos to look into: those with the stretches most like the query.
+            windows_per_video: into how many windows of each.
+            per_video: most moments of one video.
+            video: look only into videos whose path, path below the indexed folder, or name fits
+                this glob.
+
+        Raises:
+            UsageError: the query is empty or holds no word, or a number is below 1.
+        """
+        began = time.perf_counter()
+        words = query_words(query)
+        for name, value in (
+            ("top", top),
+            ("shortlist", shortlist),
+            ("windows_per_video", windows_per_video),
+            ("per_video", per_video),
+        ):
+            if value < 1:
+                raise UsageError(f"{name} is {value}; it must be at least 1")
+        chosen = {
+            content: rows
+            for content, all_rows in self._videos.items()
+            if (rows := [row for row in all_rows if video is None or matches(row, video)])
+        }
+        notes: list[str] = []
+        unknown: list[str] = []
+        findings = Findings({}, 0)
+        if self._videos and not chosen:
+            notes.append(f"No video fits '{video}'.")
+        if self._loaded is not None and chosen:
+            model, archive = self._loaded
+            unknown = model.vocabulary.unknown(words)
+            if len(words) > model.config.max_words:
+                notes.append(f"Only the first {model.config.max_words} words of the query count.")
+            findings = archive.find(
+                model,
+                query,
+                shortlist=shortlist,
+                windows_per_video=windows_per_video,
+                per_video=per_video,
+                only=None if video is None else chosen.keys(),
+            )
+        found = [
+            (candidate, row)
+            for content, candidates in findings.moments.items()
+            for candidate in candidates
+            for row in chosen[content]
+        ]
+        found.sort(key=lambda pair: (-pair[0].score, path_key(pair[1].path), pair[0].start))
+        return SearchResult(
+            query=query,
+            model=self.model,
+            catalog=display(path_key(self._catalog.path)),
+            videos_searched=sum(map(len, chosen.values())),
+            shortlisted=sum(len(chosen[content]) for content in findings.moments),
+            windows_grounded=findings.windows_grounded,
+            elapsed_ms=(time.perf_counter() - began) * 1000.0,
+            moments=tuple(_moment(rank, *pair) for rank, pair in enumerate(found[:top], start=1)),
+            unknown_words=tuple(unknown),
+            notes=tuple(notes),
+        )
+
+
+def _moment(rank: int, candidate: Candidate, row: VideoRow) -> Moment:
+    return Moment(
+        rank=rank,
+        video=display(path_key(row.path)),
+        start=candidate.start,
+        end=candidate.end,
+        score=candidate.score,
+        similarity=candidate.similarity,
+        grounding=candidate.grounding,
+        video_b64=base64_unless_utf8(row.path),
+    )

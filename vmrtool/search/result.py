@@ -1,0 +1,83 @@
+"""What a search gives back: plain values, and the JSON object documented as `vmrtool.search/1`."""
+
+import base64
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+SCHEMA = "vmrtool.search/1"
+
+
+@dataclass(frozen=True)
+class Moment:
+    """One stretch of one video that may show what the query says.
+
+    `start` and `end` are seconds on the player's clock, inside the video. `score` in [0, 1] orders
+    the ranking; it is made of `similarity`, the cosine between the query and the moment's own
+    snippets, and of `grounding`, the probability that the grounding network gives to this start
+    and this end among all of its window.
+    """
+
+    rank: int
+    video: str
+    start: float
+    end: float
+    score: float
+    similarity: float
+    grounding: float
+    video_b64: str | None = None
+
+    @property
+    def path(self) -> Path:
+        """The video file; right also where its name is not UTF-8 and `video` only shows it."""
+        if self.video_b64 is None:
+            return Path(self.video)
+        return Path(os.fsdecode(base64.b64decode(self.video_b64)))
+
+    def to_dict(self) -> dict[str, Any]:
+        """The moment as in the JSON; `video_b64` only where the file's name is not UTF-8."""
+        fields = {
+            "rank": self.rank,
+            "video": self.video,
+            "start": self.start,
+            "end": self.end,
+            "score": self.score,
+            "similarity": self.similarity,
+            "grounding": self.grounding,
+        }
+        return fields if self.video_b64 is None else {**fields, "video_b64": self.video_b64}
+
+
+@dataclass(frozen=True)
+class SearchResult:
+    """The answer to one query: its moments, best first, and what was looked at to find them.
+
+    `unknown_words` are the words of the query that the model has never seen; `notes` are sentences
+    on what else the user should know. Neither is part of the JSON.
+    """
+
+    query: str
+    model: str
+    catalog: str
+    videos_searched: int
+    shortlisted: int
+    windows_grounded: int
+    elapsed_ms: float
+    moments: tuple[Moment, ...]
+    unknown_words: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+
+    def to_dict(self) -> dict[str, Any]:
+        """The answer as the JSON object `vmrtool.search/1`."""
+        return {
+            "schema": SCHEMA,
+            "query": self.query,
+            "model": self.model,
+            "catalog": self.catalog,
+            "videos_searched": self.videos_searched,
+            "shortlisted": self.shortlisted,
+            "windows_grounded": self.windows_grounded,
+            "elapsed_ms": self.elapsed_ms,
+            "moments": [moment.to_dict() for moment in self.moments],
+        }
