@@ -1,7 +1,7 @@
 """Times on the player's clock from good and bad timestamps."""
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from vmrtool.media.clock import MAX_HOLD_S, PlayerClock
@@ -64,6 +64,7 @@ def test_a_last_frame_of_hours_is_not_believed() -> None:
     assert broken.end == pytest.approx(0.08)
 
 
+@settings(deadline=None)
 @given(
     st.lists(
         st.tuples(st.none() | st.integers(-(2**40), 2**40), st.none() | st.integers(0, 2**33)),

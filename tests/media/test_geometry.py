@@ -4,7 +4,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from vmrtool.media.geometry import MAX_ASPECT, Framing, Orientation, displayed_size
@@ -68,6 +68,7 @@ def test_short_side_keeps_the_shape_and_exact_does_not() -> None:
     assert exact.size == (96, 128)
 
 
+@settings(deadline=None)
 @given(st.integers(1, 20_000), st.integers(1, 20_000))
 def test_every_picture_can_be_cropped_and_none_grows_huge(width: int, height: int) -> None:
     framing = Framing(("short", 40), (32, 40))
