@@ -79,7 +79,9 @@ def test_long_videos_lie_in_chunks_and_any_stretch_reads_alone(catalog: Catalog)
 
 
 @given(name=st.binary(min_size=1, max_size=40).filter(lambda b: not set(b) & set(b"\0/")))
-@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
 def test_any_file_name_is_found_again(catalog: Catalog, name: bytes) -> None:
     root = catalog.path.parent
     file = found(root, b"x" + name)

@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from indexing_fakes import write_video
 
@@ -115,6 +115,7 @@ def test_names_need_not_be_utf8(tmp_path: Path) -> None:
 # Shards --------------------------------------------------------------------------------------
 
 
+@settings(deadline=None)
 @given(st.sets(st.text("abc/", min_size=1, max_size=6).map(lambda t: t.strip("/") or "x")))
 def test_shards_part_the_videos(relative: set[str]) -> None:
     root = Path("/archive")

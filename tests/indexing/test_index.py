@@ -321,7 +321,10 @@ def test_a_switch_leaves_the_rest_pending_and_renames_are_still_known(archive: A
     archive.add("y/b.mp4", 2)
     archive.run()
     other = FakeExtractor(settings={"stride": 64})
-    archive.run(archive.folder / "x", extractor=other)
+    events: list[Event] = []
+    archive.run(archive.folder / "x", extractor=other, on_event=events.append)
+    (note,) = [event.text for event in events if isinstance(event, Noted)]
+    assert note.startswith("1 more videos") and note.endswith(str(archive.folder))
     assert archive.states() == {"x/a.mp4": "indexed", "y/b.mp4": "pending"}
     (archive.folder / "y" / "b.mp4").rename(archive.folder / "b.mp4")
     again = FakeExtractor(settings={"stride": 64})

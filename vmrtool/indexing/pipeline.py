@@ -66,6 +66,15 @@ def index(
             catalog.collect_garbage()
         in_scope = {row.id for row in known}
         missing = [row for row in catalog.videos(state="missing") if row.id in in_scope]
+        pending = catalog.videos(state="pending")
+        if pending:
+            folders = ", ".join(sorted({str(row.root) for row in pending}))
+            on_event(
+                Noted(
+                    f"{len(pending)} more videos of the catalog have features of other settings "
+                    f"only, and are not searched with these; they lie in {folders}"
+                )
+            )
     return IndexReport(
         catalog=catalog_path,
         indexed=run.count["indexed"] if run else 0,
