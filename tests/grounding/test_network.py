@@ -121,6 +121,18 @@ def test_aligned_is_the_head_averaged_attention_of_eq_8(make_network, make_batch
     torch.testing.assert_close(network.fuse(video, query), expected)
 
 
+@pytest.mark.parametrize("reading", READINGS)
+def test_one_word_leaves_only_the_skip_to_tell_snippets_apart(
+    reading, make_network, make_batch
+) -> None:
+    """Attention over a single word is 1 everywhere: s is the same at every snippet as printed."""
+    network = make_network(reading=reading).eval()
+    batch = make_batch([6], [1])
+    s = network.fuse(network.encode_video(*batch[:2]), network.encode_query(*batch[2:]))
+    spread = (s - s.mean(dim=1, keepdim=True)).abs().max()
+    assert spread > 0.1 if reading == "skip" else spread < 1e-6
+
+
 def test_literal_eq8_attends_over_q(make_network, make_batch) -> None:
     network = make_network(literal_eq8=True).eval()
     batch = make_batch([6, 3], [4, 2])
