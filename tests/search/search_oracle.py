@@ -65,7 +65,7 @@ def oracle_model() -> GroundingModel:
 
 
 def marked_video(n: int, *events: tuple[int, int, int]) -> tuple[np.ndarray, np.ndarray]:
-    """Features and cells of `n` snippets; for each (k, first, last) event k is on from first to last.
+    """Features and cells of `n` snippets, event k on from first to last for each (k, first, last).
 
     The feature before the events' is on everywhere: what all videos have in common.
     """

@@ -7,6 +7,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from vmrtool.catalog.paths import printable
 from vmrtool.report.times import clock
 from vmrtool.search.result import Moment, SearchResult
 
@@ -68,8 +69,6 @@ def _count(number: int, noun: str) -> str:
 def _name(moment: Moment, base: Path | None) -> str:
     """The video's name as shown: relative to `base` where it lies inside, printable throughout."""
     path = Path(moment.video)
-    name = (
-        str(path.relative_to(base)) if base is not None and path.is_relative_to(base) else str(path)
-    )
-    # A file's name may hold anything, terminal commands too.
-    return "".join(letter if letter.isprintable() else "�" for letter in name)
+    if base is not None and path.is_relative_to(base):
+        path = path.relative_to(base)
+    return printable(str(path))

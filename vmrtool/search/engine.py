@@ -13,8 +13,9 @@ from vmrtool.config import find_catalog
 from vmrtool.errors import CatalogError, MissingError, UsageError
 from vmrtool.features.device import choose_device
 from vmrtool.grounding.checkpoint import GroundingModel, load_model
+from vmrtool.indexing.choice import DEFAULT_MODEL
 from vmrtool.search.archive import Archive, Findings
-from vmrtool.search.fitting import DEFAULT_MODEL, choose_extractor, choose_model
+from vmrtool.search.fitting import choose_extractor, choose_model
 from vmrtool.search.merging import Candidate
 from vmrtool.search.pooling import catalog_loader, pool_catalog, store_vectors, vectors_key
 from vmrtool.search.query import query_words
@@ -100,19 +101,20 @@ class Searcher:
         self._loaded: tuple[GroundingModel, Archive] | None = None
         self._videos: dict[str, list[VideoRow]] = {}
         rows = [row for row in self._catalog.videos() if row.state != "missing"]
+        ref = self._wanted or self._catalog.model or DEFAULT_MODEL
         try:
-            ref = choose_model(self._catalog, self._wanted)
-            self.model = ref.name
+            chosen = choose_model(self._catalog, self._wanted)
+            self.model = chosen.name
         except MissingError:
             # Where there are no videos, any model will do, even one that is not here.
             if rows or self._wanted is not None:
                 raise
-            self.model = self._catalog.model or DEFAULT_MODEL
+            self.model = ref
         if not rows:
             self.notes = ("The catalog holds no videos yet. Add some: vmrtool index DIR",)
             return
-        model = load_model(ref.require_checkpoint(), self._device)
-        extractor = choose_extractor(self._catalog, model, self.model)
+        model = load_model(chosen.require_checkpoint(), self._device)
+        extractor = choose_extractor(self._catalog, model, ref)
         windows = self._windows(model, extractor.id)
         contents = {window.content_hash for window in windows}
         for row in rows:
@@ -123,7 +125,7 @@ class Searcher:
             catalog_loader(self._catalog, extractor.id),
         )
         self._loaded = (model, archive)
-        self._note_unsearched(rows)
+        self._note_unsearched(rows, ref)
 
     def _windows(self, model: GroundingModel, extractor: int) -> list[StoredWindow]:
         """All windows with vectors; those the catalog lacks are made, and stored if they can be."""
@@ -152,7 +154,7 @@ class Searcher:
                     count()
         return self._catalog.load_vectors(key, extractor) + unstored
 
-    def _note_unsearched(self, rows: list[VideoRow]) -> None:
+    def _note_unsearched(self, rows: list[VideoRow], ref: str) -> None:
         """Says so where videos that did not fail have no features for the model."""
         left_out = [
             row for row in rows if row.state != "failed" and row.content_hash not in self._videos
@@ -160,7 +162,7 @@ class Searcher:
         if left_out:
             self.notes += (
                 f"{len(left_out)} of {len(rows)} videos are not searched: they have no features "
-                f"for this model. Make them: vmrtool index DIR --model {self.model}",
+                f"for this model. Make them: vmrtool index DIR --model {ref}",
             )
         elif not self._videos:
             self.notes += (

@@ -5,8 +5,7 @@ from vmrtool.catalog import Catalog
 from vmrtool.catalog.rows import ExtractorRow
 from vmrtool.errors import MissingError, ModelError
 from vmrtool.grounding.checkpoint import ExtractorSpec, GroundingModel
-
-DEFAULT_MODEL = "charades"  # what a catalog without a model of its own is searched with
+from vmrtool.indexing.choice import DEFAULT_MODEL
 
 
 def choose_model(catalog: Catalog, wanted: str | None) -> ModelRef:
@@ -34,10 +33,10 @@ def choose_model(catalog: Catalog, wanted: str | None) -> ModelRef:
     )
 
 
-def choose_extractor(catalog: Catalog, model: GroundingModel, name: str) -> ExtractorRow:
+def choose_extractor(catalog: Catalog, model: GroundingModel, ref: str) -> ExtractorRow:
     """The extractor whose features the model reads: the one in use where it fits, else the latest.
 
-    `catalog` has been indexed; `name` is how the user calls the model.
+    `catalog` has been indexed; `ref` is how the model is called, as `find_model` takes it.
 
     Raises:
         ModelError: the catalog holds only features that the model was not made for.
@@ -49,8 +48,8 @@ def choose_extractor(catalog: Catalog, model: GroundingModel, name: str) -> Extr
         return in_use if in_use in fitting else fitting[-1]
     differences = model.extractor.differences(_spec(in_use))
     raise ModelError(
-        f"model '{name}' does not fit {catalog.path}: it was made for " + "; ".join(differences),
-        remedy=f"Index the videos for it: vmrtool index DIR --model {name}; or search with a model "
+        f"model '{ref}' does not fit {catalog.path}: it was made for " + "; ".join(differences),
+        remedy=f"Index the videos for it: vmrtool index DIR --model {ref}; or search with a model "
         "made for the catalog's features.",
     )
 

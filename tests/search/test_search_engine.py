@@ -1,0 +1,297 @@
+"""The searcher over a catalog: what it answers, what it keeps, what it refuses."""
+
+import json
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from search_catalog import SETTINGS, random_videos, write_catalog, write_model
+
+import vmrtool
+from vmrtool.catalog import Catalog
+from vmrtool.errors import CatalogError, MissingError, ModelError, UsageError
+from vmrtool.search import pooling
+from vmrtool.search.engine import open_searcher
+from vmrtool.search.result import SearchResult
+
+QUERY = "a person opens the door"
+VIDEOS = random_videos(6)
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Path:
+    return write_model(tmp_path / "run")
+
+
+@pytest.fixture
+def db(tmp_path: Path, run: Path) -> Path:
+    return write_catalog(tmp_path / "vmrtool.db", VIDEOS, model=str(run))
+
+
+def timeless(result: SearchResult) -> SearchResult:
+    return replace(result, elapsed_ms=0.0)
+
+
+def test_an_answer_has_the_documented_fields_and_is_ranked(db: Path) -> None:
+    with vmrtool.open(db) as archive:
+        result = archive.search(QUERY, top=8)
+    answer = json.loads(json.dumps(result.to_dict()))
+    assert list(answer) == [
+        "schema",
+        "query",
+        "model",
+        "catalog",
+        "videos_searched",
+        "shortlisted",
+        "windows_grounded",
+        "elapsed_ms",
+        "moments",
+    ]
+    assert answer["schema"] == "vmrtool.search/1"
+    assert (answer["query"], answer["model"], answer["catalog"]) == (QUERY, "run", str(db))
+    assert answer["videos_searched"] == answer["shortlisted"] == 6
+    assert answer["windows_grounded"] == sum(1 if len(f) <= 128 else 2 for f, _ in VIDEOS.values())
+    assert answer["elapsed_ms"] > 0
+    moments = answer["moments"]
+    assert [moment["rank"] for moment in moments] == list(range(1, 9))
+    for moment in moments:
+        assert list(moment) == [
+            "rank",
+            "video",
+            "start",
+            "end",
+            "score",
+            "similarity",
+            "grounding",
+        ]
+        path = Path(moment["video"])
+        assert path.parent == db.parent
+        assert 0.0 <= moment["start"] < moment["end"] <= VIDEOS[path.name][1][-1, 1]
+        assert 0.0 <= moment["score"] <= 1.0
+        assert -1.0 <= moment["similarity"] <= 1.0
+        assert 0.0 <= moment["grounding"] <= 1.0
+    scores = [moment["score"] for moment in moments]
+    assert scores == sorted(scores, reverse=True)
+    names = [moment["video"] for moment in moments]
+    assert max(map(names.count, names)) <= 3
+
+
+def test_the_moments_of_a_video_overlap_by_at_most_half(db: Path) -> None:
+    with open_searcher(db) as archive:
+        moments = archive.search(QUERY, top=100, per_video=5).moments
+    assert len(moments) > 12
+    for a in moments:
+        for b in moments:
+            if a.video == b.video and a.rank < b.rank:
+                shared = max(0.0, min(a.end, b.end) - max(a.start, b.start))
+                assert shared <= 0.5 * (b.end - b.start + a.end - a.start - shared) + 1e-9
+
+
+def test_options_bound_what_is_looked_at_and_shown(db: Path) -> None:
+    with open_searcher(db) as archive:
+        result = archive.search(QUERY, top=3, shortlist=2, windows_per_video=1, per_video=1)
+        assert (result.shortlisted, result.windows_grounded, len(result.moments)) == (2, 2, 2)
+        for option in ("top", "shortlist", "windows_per_video", "per_video"):
+            with pytest.raises(UsageError, match=f"{option} is 0"):
+                archive.search(QUERY, **{option: 0})
+
+
+def test_the_order_of_indexing_does_not_show(db: Path, run: Path, tmp_path: Path) -> None:
+    with open_searcher(db) as archive:
+        expected = archive.search(QUERY)
+    db.rename(tmp_path / "first.db")
+    write_catalog(db, dict(reversed(VIDEOS.items())), model=str(run))
+    with open_searcher(db) as archive:
+        assert timeless(archive.search(QUERY)) == timeless(expected)
+
+
+def test_vectors_are_made_once_and_for_new_videos_only(
+    db: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: list[tuple[int, int]] = []
+
+    def on_vectors(done: int, total: int) -> None:
+        told.append((done, total))
+
+    with open_searcher(db, on_vectors=on_vectors) as archive:
+        expected = archive.search(QUERY)
+    assert told[0] == (0, 6) and told[-1] == (6, 6)
+    told.clear()
+    with open_searcher(db, on_vectors=on_vectors) as archive:
+        assert timeless(archive.search(QUERY)) == timeless(expected)
+    assert told == []
+    write_catalog(db, {"new.mp4": random_videos(1, seed=9)["clip0.mp4"]})
+    with open_searcher(db, on_vectors=on_vectors) as archive:
+        assert archive.search(QUERY).videos_searched == 7
+    assert told == [(0, 1), (1, 1)]
+
+
+def test_another_model_has_vectors_of_its_own(db: Path, tmp_path: Path) -> None:
+    other = write_model(tmp_path / "other", seed=1)
+    with open_searcher(db) as archive:
+        first = archive.search(QUERY)
+    with open_searcher(db, other) as archive:
+        second = archive.search(QUERY)
+    assert second.model == "other"
+    assert {m.similarity for m in first.moments}.isdisjoint(m.similarity for m in second.moments)
+    with open_searcher(db) as archive:
+        assert timeless(archive.search(QUERY)) == timeless(first)
+
+
+def test_a_catalog_that_cannot_be_written_is_searched_all_the_same(
+    db: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with open_searcher(db) as archive:
+        expected = archive.search(QUERY)
+        assert archive.notes == ()
+    with Catalog.open(db, readonly=False) as catalog, catalog.transaction() as inside:
+        inside.execute("DELETE FROM windows")
+
+    def refuse(*arguments: object) -> None:
+        raise CatalogError("the catalog cannot be written")
+
+    monkeypatch.setattr(Catalog, "save_vectors", refuse)
+    with open_searcher(db) as archive:
+        assert timeless(archive.search(QUERY)) == timeless(expected)
+        (note,) = archive.notes
+    assert "cannot be written" in note and "every search" in note
+
+
+def test_copies_each_have_their_moments_ordered_by_path(db: Path) -> None:
+    with open_searcher(db) as archive:
+        best = archive.search(QUERY, top=1).moments[0]
+    name = best.path.name
+    write_catalog(db, {"a copy.mp4": VIDEOS[name], "z copy.mp4": VIDEOS[name]})
+    with open_searcher(db) as archive:
+        result = archive.search(QUERY, top=3)
+    assert [moment.path.name for moment in result.moments] == ["a copy.mp4", name, "z copy.mp4"]
+    assert {(m.start, m.end, m.score) for m in result.moments} == {
+        (best.start, best.end, best.score)
+    }
+    assert result.videos_searched == result.shortlisted == 8
+
+
+def test_a_filter_goes_by_name_or_path(db: Path) -> None:
+    with open_searcher(db) as archive:
+        result = archive.search(QUERY, video="clip[12].mp4", shortlist=1, top=50)
+        assert result.videos_searched == 2 and result.shortlisted == 1
+        assert {moment.path.name for moment in result.moments} <= {"clip1.mp4", "clip2.mp4"}
+        nothing = archive.search(QUERY, video="*.avi")
+        assert nothing.moments == () and nothing.videos_searched == 0
+        assert nothing.notes == ("No video fits '*.avi'.",)
+
+
+def test_a_name_that_is_not_utf8_is_given_in_base64(db: Path, run: Path, tmp_path: Path) -> None:
+    odd = tmp_path / "odd" / "vmrtool.db"
+    odd.parent.mkdir()
+    write_catalog(odd, {b"caf\xe9.mp4": VIDEOS["clip0.mp4"]}, model=str(run))
+    with open_searcher(odd) as archive:
+        moment = archive.search(QUERY, top=1).moments[0]
+    assert moment.to_dict()["video"].endswith("caf\ufffd.mp4")
+    assert bytes(moment.path) == bytes(odd.parent) + b"/caf\xe9.mp4"
+    json.dumps(moment.to_dict()).encode()
+
+
+def test_videos_whose_files_are_gone_are_not_searched(db: Path) -> None:
+    with Catalog.open(db, readonly=False) as catalog:
+        catalog.mark_missing([row for row in catalog.videos() if row.path.name == "clip3.mp4"])
+    with open_searcher(db) as archive:
+        result = archive.search(QUERY, top=100)
+    assert result.videos_searched == 5
+    assert "clip3.mp4" not in {moment.path.name for moment in result.moments}
+
+
+def test_refresh_sees_what_was_indexed_since(db: Path) -> None:
+    with open_searcher(db) as archive:
+        assert archive.search(QUERY).videos_searched == 6
+        write_catalog(db, {"new.mp4": random_videos(1, seed=9)["clip0.mp4"]})
+        assert archive.search(QUERY).videos_searched == 6
+        archive.refresh()
+        assert archive.search(QUERY).videos_searched == 7
+
+
+def test_unknown_words_are_told(db: Path) -> None:
+    with open_searcher(db) as archive:
+        assert archive.search(QUERY).unknown_words == ()
+        assert archive.search("A Person yodels").unknown_words == ("yodels",)
+        assert archive.search("zxcv qwer").unknown_words == ("zxcv", "qwer")
+        long = archive.search("door " * 30)
+    assert long.notes == ("Only the first 25 words of the query count.",)
+
+
+@pytest.mark.parametrize("query", ["", "  \n", "?!", "…"])
+def test_a_query_needs_a_word(db: Path, query: str) -> None:
+    with open_searcher(db) as archive, pytest.raises(UsageError):
+        archive.search(query)
+
+
+def test_an_empty_catalog_answers_with_nothing_and_needs_no_model(tmp_path: Path) -> None:
+    db = write_catalog(tmp_path / "empty.db", {})
+    with open_searcher(db) as archive:
+        result = archive.search(QUERY)
+        assert "no videos" in archive.notes[0]
+    assert (result.moments, result.videos_searched, result.windows_grounded) == ((), 0, 0)
+    with pytest.raises(MissingError, match="nosuch"):
+        open_searcher(db, "nosuch")
+
+
+def test_a_model_for_other_features_is_refused_with_both_sides_named(
+    db: Path, tmp_path: Path
+) -> None:
+    other = write_model(tmp_path / "dense", settings={**SETTINGS, "stride": 4})
+    with pytest.raises(ModelError, match=r"dense' does not fit .*stride 4, not 16") as refused:
+        open_searcher(db, other)
+    assert refused.value.exit_code == 3
+    assert f"vmrtool index DIR --model {other}" in str(refused.value.remedy)
+
+
+def test_features_of_an_earlier_extractor_are_found(db: Path, run: Path) -> None:
+    with open_searcher(db, run) as archive:
+        expected = archive.search(QUERY)
+    some = {"clip0.mp4": VIDEOS["clip0.mp4"]}
+    write_catalog(db, some, settings={**SETTINGS, "stride": 4})
+    with open_searcher(db, run) as archive:
+        assert archive.notes == ()
+        assert timeless(archive.search(QUERY)) == timeless(expected)
+
+
+def test_videos_without_features_for_the_model_are_told_of(db: Path, tmp_path: Path) -> None:
+    dense = {**SETTINGS, "stride": 4}
+    write_catalog(db, {"clip0.mp4": VIDEOS["clip0.mp4"]}, settings=dense)
+    other = write_model(tmp_path / "dense", settings=dense)
+    with open_searcher(db, other) as archive:
+        assert archive.search(QUERY).videos_searched == 1
+        assert archive.notes[0].startswith("5 of 6 videos are not searched")
+
+
+def test_without_a_model_the_ways_on_are_named(tmp_path: Path) -> None:
+    db = write_catalog(tmp_path / "vmrtool.db", VIDEOS)
+    with pytest.raises(MissingError) as missing:
+        open_searcher(db)
+    assert "stand-in" in str(missing.value)
+    remedy = str(missing.value.remedy)
+    assert "vmrtool train" in remedy and "--model" in remedy and "blocks" in remedy
+
+
+def test_a_long_video_is_pooled_a_few_windows_at_a_time(
+    db: Path, run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    expected_db = tmp_path / "copy.db"
+    shutil.copy(db, expected_db)
+    with open_searcher(expected_db) as archive:
+        expected = archive.search(QUERY)
+    most = 0
+
+    def counted(model, windows):
+        nonlocal most
+        most = max(most, len(windows))
+        return real(model, windows)
+
+    real = pooling.pool_windows
+    monkeypatch.setattr(pooling, "pool_windows", counted)
+    monkeypatch.setattr(pooling, "_AT_ONCE", 3)
+    with open_searcher(db) as archive:
+        result = archive.search(QUERY)
+    assert most == 3
+    assert result.moments == expected.moments
