@@ -17,13 +17,14 @@ from video_clips import level, write_video
 from vmrtool.errors import MediaError, ModelError, UsageError
 from vmrtool.features import prefetch
 from vmrtool.features.backbones import (
+    BACKBONES,
     Backbone,
     BackboneInfo,
     Preprocessing,
     load_backbone,
     save_backbone,
 )
-from vmrtool.features.extract import Extractor, Snippets
+from vmrtool.features.extract import Extractor, Snippets, fitting_batch_size
 from vmrtool.features.i3d import InceptionI3D
 from vmrtool.features.windows import tile
 
@@ -239,6 +240,17 @@ def test_settings_say_what_decides_the_features() -> None:
     }
     with pytest.raises(UsageError, match="stride 9 is not from 1 to 8"):
         Extractor(Brightness(), stride=9)
+
+
+def test_batches_fit_the_windows() -> None:
+    cpu, cuda = torch.device("cpu"), torch.device("cuda")
+    assert fitting_batch_size(BACKBONES["i3d"].preprocessing, cpu) == 2
+    assert fitting_batch_size(BACKBONES["i3d"].preprocessing, cuda) == 8
+    assert fitting_batch_size(WANT, cpu) == 8
+    huge = Preprocessing(fps=FPS, frames=64, resize=("exact", (1000, 1000)), crop=None)
+    assert fitting_batch_size(huge, cpu) == 1
+    assert Extractor(Brightness(), stride=STRIDE).batch_size == 8
+    assert Extractor(Brightness(), stride=STRIDE, batch_size=3).batch_size == 3
 
 
 @pytest.mark.parametrize(

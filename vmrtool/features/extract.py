@@ -10,9 +10,12 @@ import torch
 from numpy.typing import NDArray
 
 from vmrtool.errors import MediaError, ModelError, UsageError
-from vmrtool.features.backbones import Backbone
+from vmrtool.features.backbones import Backbone, Preprocessing
 from vmrtool.features.prefetch import DecodeAhead, End, Failure, Window
 from vmrtool.features.windows import check_stride
+
+_MOST_WINDOWS = 8
+_BATCH_PIXELS = 2 * 64 * 224 * 224
 
 
 @dataclass(frozen=True)
@@ -34,6 +37,19 @@ class Snippets:
     truncated: str | None
 
 
+def fitting_batch_size(preprocessing: Preprocessing, device: torch.device) -> int:
+    """Windows a batch: 8, on a processor as many of them as fit in a gigabyte or two.
+
+    At full size (64 frames of 224 x 224) a window takes 0.4 GB in bfloat16 and more in float32
+    while the network runs; more than two at once make it no faster there.
+    """
+    if device.type != "cpu":
+        return _MOST_WINDOWS
+    height, width = preprocessing.framing.size
+    fit = _BATCH_PIXELS // (preprocessing.frames * height * width)
+    return max(1, min(_MOST_WINDOWS, fit))
+
+
 @dataclass
 class _Progress:
     """A video on its way: the features it has so far, and its end once it is known."""
@@ -51,20 +67,24 @@ class Extractor:
     Args:
         backbone: the network.
         stride: ticks from one window to the next.
-        batch_size: windows a batch.
+        batch_size: windows a batch; None chooses (`fitting_batch_size`).
 
     Raises:
         UsageError: the stride would leave frames unseen.
     """
 
-    def __init__(self, backbone: Backbone, *, stride: int = 16, batch_size: int = 8) -> None:
+    def __init__(
+        self, backbone: Backbone, *, stride: int = 16, batch_size: int | None = None
+    ) -> None:
         try:
             check_stride(stride, backbone.info.preprocessing.frames)
         except ValueError as error:
             raise UsageError(str(error)) from error
         self.backbone = backbone
         self.stride = stride
-        self.batch_size = batch_size
+        self.batch_size = batch_size or fitting_batch_size(
+            backbone.info.preprocessing, backbone.device
+        )
 
     @property
     def settings(self) -> dict[str, Any]:
