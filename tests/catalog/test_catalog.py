@@ -1,6 +1,7 @@
 """The catalog: what goes in comes out, whole or not at all, and other files are refused."""
 
 import os
+import shutil
 import sqlite3
 import subprocess
 import sys
@@ -358,8 +359,11 @@ def test_a_catalog_in_a_folder_that_cannot_be_written_is_read_all_the_same(
     with Catalog.create_or_open(folder / "v.db") as catalog:
         extractor = catalog.extractor_id("i3d", "ab", {})
         catalog.save_video(found(tmp_path), "h", FACTS, extractor, make_snippets(3))
-    folder.chmod(0o555)
-    (folder / "v.db").chmod(0o444)
+        # Another one, as a program leaves it that was cut off: its log not written back.
+        for end in ("", "-wal"):
+            shutil.copy(folder / f"v.db{end}", folder / f"cut.db{end}")
+    for path in (folder, *folder.iterdir()):
+        path.chmod(0o555)
     script = f"""
 import os
 from vmrtool.catalog import Catalog
@@ -373,6 +377,10 @@ try:
     Catalog.create_or_open("v.db")
 except CatalogError as error:
     print(error, "|", error.remedy)
+try:
+    Catalog.open("cut.db")
+except CatalogError as error:
+    print(error, "|", error.remedy)
 """
     for parent in (folder, *folder.parents):  # pytest's own folders are root's alone
         if parent.is_relative_to("/tmp") and parent != Path("/tmp"):
@@ -382,10 +390,11 @@ except CatalogError as error:
     )
     folder.chmod(0o755)
     assert done.returncode == 0, done.stderr
-    first, second = done.stdout.splitlines()
+    first, second, third = done.stdout.splitlines()
     assert first == "1 3 False"
     assert "cannot be written" in second and "permissions" in second
-    assert [path.name for path in folder.iterdir()] == ["v.db"]
+    assert "was cut off" in third and "copy it together with cut.db-wal" in third
+    assert sorted(path.name for path in folder.iterdir()) == ["cut.db", "cut.db-wal", "v.db"]
 
 
 # Windows and vectors -------------------------------------------------------------------------

@@ -184,7 +184,8 @@ def test_the_summary_on_a_terminal(tmp_path: Path) -> None:
     command._print_failures(report, out)
     assert out.export_text() == (
         "1,206 videos: 3 indexed, 1,200 unchanged, 1 renamed, 2 failed\n"
-        "2 known to the catalog are gone from there\n"
+        "2 known to the catalog are gone from there: `vmrtool catalog relocate OLD NEW` where they "
+        "moved, `forget` where they are gone for good\n"
         f"90.0 s of video in 30.0 s, 3.0 s of video a second -> {tmp_path}/v.db\n"
         f"failed {tmp_path}/a\ufffd[2J.mp4: the file is empty (open)\n"
         f"failed {tmp_path}/b.mp4: it broke [x] (decode)\n"
@@ -254,6 +255,21 @@ def test_relocate(shell: Shell) -> None:
     assert (told["moved"], told["found"], told["merged"]) == (1, 1, 0)
     assert shell.json("index", "elsewhere")["unchanged"] == 1
     assert "no videos there" in shell("catalog", "relocate", "videos", "x", code=2).stderr
+
+
+def test_forget_drops_what_is_missing_and_nothing_else(shell: Shell) -> None:
+    write_video(shell.folder / "videos" / "a.mp4", 1)
+    gone = write_video(shell.folder / "videos" / "b.mp4", 2)
+    shell("index", "videos", "--model", "blocks")
+    snippets = shell.json("catalog", "info")["snippets"]
+    gone.unlink()
+    assert shell.json("index", "videos")["missing"] == 1
+    assert shell.json("catalog", "forget")["forgotten"] == 1
+    assert shell.json("catalog", "forget")["forgotten"] == 0
+    told = shell.json("catalog", "info")
+    assert told["videos"] == {"indexed": 1, "failed": 0, "pending": 0, "missing": 0}
+    assert told["snippets"] == snippets / 2
+    assert shell.json("index", "videos")["missing"] == 0
 
 
 @pytest.mark.parametrize("words", [["info"], ["show", "a"], ["failures"], ["relocate", "a", "b"]])

@@ -312,6 +312,13 @@ class Catalog:
         with self.transaction() as db:
             videos.mark_missing(db, [row.id for row in gone])
 
+    def forget_missing(self) -> int:
+        """Drops the videos whose files are gone, and what was made from them; returns how many."""
+        with self.transaction() as db:
+            forgotten = videos.forget_missing(db)
+            videos.collect_garbage(db)
+        return forgotten
+
     def collect_garbage(self) -> int:
         """Removes the features of contents that no video has any more; returns how many."""
         with self.transaction() as db:

@@ -40,7 +40,7 @@ def relocate(db: Database, old: Path, new: Path) -> Relocation:
             f"{old}: the catalog has no videos there",
             remedy=f"it has videos below: {known}" if known else None,
         )
-    db.execute("DELETE FROM roots WHERE id NOT IN (SELECT root_id FROM videos)")
+    videos.remove_empty_roots(db)
     extractor = db.execute("SELECT value FROM settings WHERE key = 'extractor'").fetchone()
     if extractor is not None:
         videos.refresh_states(db, int(extractor[0]))

@@ -192,6 +192,18 @@ def mark_missing(db: Database, video_ids: Iterable[int]) -> None:
     )
 
 
+def forget_missing(db: Database) -> int:
+    """Removes the videos whose files are gone, and roots that are empty then; returns how many."""
+    gone = db.execute("DELETE FROM videos WHERE state = 'missing'").rowcount
+    remove_empty_roots(db)
+    return gone
+
+
+def remove_empty_roots(db: Database) -> None:
+    """Removes the roots below which there are no videos."""
+    db.execute("DELETE FROM roots WHERE id NOT IN (SELECT root_id FROM videos)")
+
+
 def collect_garbage(db: Database) -> int:
     """Removes features and windows of contents that no video has any more; returns how many."""
     orphans = [

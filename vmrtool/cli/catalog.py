@@ -133,6 +133,20 @@ def relocate(
         typer.echo(f"{done.merged:,} were known there already")
 
 
+@catalog_app.command()
+def forget(catalog: CatalogOption = None, as_json: JsonOption = False) -> None:
+    """Drop the videos whose files are gone for good, and what was made from them."""
+    from vmrtool.catalog import Catalog
+    from vmrtool.config import find_catalog
+
+    path = find_catalog(catalog)
+    with Catalog.open(path, readonly=False) as opened:
+        forgotten = opened.forget_missing()
+    told = {"schema": "vmrtool.forget/1", "catalog": str(path), "forgotten": forgotten}
+    if not _as_json(as_json, told):
+        typer.echo(f"{forgotten:,} forgotten")
+
+
 def _as_json(asked: bool, told: dict[str, Any]) -> bool:
     if asked or not sys.stdout.isatty():
         typer.echo(json.dumps(told))

@@ -55,7 +55,9 @@ def index(
     workers: Annotated[
         int | None, typer.Option(min=1, help="Videos decoded at once.", show_default="one a core")
     ] = None,
-    batch_size: Annotated[int, typer.Option(min=1, help="Windows a batch.")] = 8,
+    batch_size: Annotated[
+        int | None, typer.Option(min=1, help="Windows a batch; by default what fits the device.")
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
 ) -> None:
     """Index videos: new and changed ones are decoded, the rest is known by name or content."""
@@ -133,7 +135,11 @@ def _print_summary(report: IndexReport, out: Console) -> None:
     videos = f"{report.seen:,} video{'' if report.seen == 1 else 's'}"
     out.print(f"{videos}: {told}" if told else videos, markup=False)
     if report.missing:
-        out.print(f"{report.missing:,} known to the catalog are gone from there", markup=False)
+        out.print(
+            f"{report.missing:,} known to the catalog are gone from there: `vmrtool catalog "
+            "relocate OLD NEW` where they moved, `forget` where they are gone for good",
+            markup=False,
+        )
     rate = ""
     if report.seconds_of_video and report.elapsed_s:
         rate = f", {report.seconds_of_video / report.elapsed_s:.1f} s of video a second"
