@@ -49,7 +49,8 @@ def main() -> None:
     folder, catalog = options.dir, options.dir / "vmrtool.db"
     began = time.monotonic()
 
-    vmrtool("demo", "render", f"{folder}", "--videos", f"{options.videos}", "--seed", f"{options.seed}")
+    size = ["--videos", f"{options.videos}", "--seed", f"{options.seed}"]
+    vmrtool("demo", "render", f"{folder}", *size)
     vmrtool("index", f"{folder}", "--model", "blocks", "--catalog", f"{catalog}")
     lines = (folder / "queries.jsonl").read_text(encoding="utf-8").splitlines()
     queries = [json.loads(line) for line in lines]
@@ -60,7 +61,9 @@ def main() -> None:
         truths.setdefault(query["event"], []).append(place)
 
     chosen = random.Random(options.seed).sample(queries, min(8, len(queries)))
-    vmrtool("search", chosen[0]["query"], "--catalog", f"{catalog}", "--top", "5", "--format", "table")
+    vmrtool(
+        "search", chosen[0]["query"], "--catalog", f"{catalog}", "--top", "5", "--format", "table"
+    )
     asked = folder / "asked.txt"
     asked.write_text("".join(f"{query['query']}\n" for query in chosen), encoding="utf-8")
     answers = vmrtool(

@@ -87,7 +87,7 @@ def find_extractor(
         asked: what the command line says.
         before: what the catalog remembers.
         device: as `choose_device` takes it.
-        batch_size: windows a batch.
+        batch_size: windows a batch; None for what fits the device.
         read_spec: reads what a model was trained on.
         tell: told in lines what was chosen and why, and what the user should know.
 
@@ -119,7 +119,7 @@ class _Finder:
     asked: Choice
     before: Choice
     device: str
-    batch_size: int
+    batch_size: int | None
     read_spec: ReadSpec
     tell: Callable[[str], None]
 
