@@ -17,16 +17,29 @@ if TYPE_CHECKING:
 
 def eval(
     dataset: Annotated[
-        list[str], typer.Option("--dataset", metavar="FILE.jsonl", help="Queries; repeatable.")
+        list[str],
+        typer.Option(
+            "--dataset",
+            metavar="NAME|FILE",
+            help="charades, activitynet, or a JSONL file; repeatable.",
+        ),
     ],
     features: Annotated[
         list[Path] | None,
         typer.Option(
             "--features",
             "--catalog",
-            metavar="CATALOG",
-            help="Where the features are: once for all data sets, or once for each.",
+            metavar="PATH",
+            help="Catalog, HDF5 file or folder: once for all data sets, or once for each.",
         ),
+    ] = None,
+    annotations: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="Folder of a named data set's annotation files."),
+    ] = None,
+    split: Annotated[
+        str | None,
+        typer.Option(help="Split of a named data set.", show_default="test; activitynet: val_2"),
     ] = None,
     models: Annotated[
         list[str] | None,
@@ -50,15 +63,23 @@ def eval(
         list[str] | None,
         typer.Option(
             "--train-dataset",
-            metavar="FILE.jsonl",
-            help="Training queries, for the prior; without it the model's own are used.",
+            metavar="NAME|FILE",
+            help="Training queries, for the prior; without it the model's or the data set's own.",
         ),
     ] = None,
     by: Annotated[
-        str | None, typer.Option("--breakdown", metavar="kind", help="Figures by event kind too.")
+        str | None,
+        typer.Option(
+            "--breakdown",
+            metavar="kind|length|position|words",
+            help="Figures by event kind, moment length or position, or query length too.",
+        ),
     ] = None,
     blind: Annotated[
         bool, typer.Option("--blind", help="Show every model zeros instead of features.")
+    ] = False,
+    shuffle: Annotated[
+        bool, typer.Option("--shuffle-video", help="Show every model snippets in random order.")
     ] = False,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
     strict: Annotated[
@@ -68,42 +89,53 @@ def eval(
 ) -> None:
     """Score moments within the given video (R@n, IoU>=m, mIoU) and over the archive."""
     import sys
+    from functools import partial
 
     from rich.console import Console
 
     from vmrtool.config import find_catalog
     from vmrtool.datasets.dataset import without_features
-    from vmrtool.datasets.jsonl import read_jsonl
-    from vmrtool.datasets.load import load_parts
+    from vmrtool.datasets.load import chosen_split, load_parts, read_annotations
+    from vmrtool.datasets.named import NAMED
     from vmrtool.datasets.prior import fit_prior
     from vmrtool.errors import UsageError
     from vmrtool.evaluation.evaluate import evaluate, load_contestant
+    from vmrtool.evaluation.groups import BREAKDOWNS
     from vmrtool.evaluation.predictions import read_predictions, write_predictions
     from vmrtool.features.device import choose_device
 
     if truth not in ("raw", "clipped"):
         raise UsageError(f"--truth {truth}: it can be raw or clipped")
-    if by not in (None, "kind"):
-        raise UsageError(f"--breakdown {by}: it can be kind")
+    if by is not None and by not in BREAKDOWNS:
+        raise UsageError(f"--breakdown {by}: it can be {', '.join(BREAKDOWNS)}")
     if save_predictions is not None and not models:
         raise UsageError("--save-predictions writes a model's predictions: give --model")
     console = Console(stderr=True, highlight=False)
+    say = partial(console.print, markup=False, soft_wrap=True)
     chosen, reason = choose_device(device)
     contestants = [load_contestant(ref, chosen) for ref in models or []]
     if contestants:
-        console.print(f"device {chosen} ({reason})", markup=False, soft_wrap=True)
-        parts = load_parts(dataset, features or [find_catalog()], strict=strict)
+        say(f"device {chosen} ({reason})")
+        stores = features or [find_catalog()]
+        parts = load_parts(
+            dataset, stores, use="test", annotations=annotations, split=split, strict=strict
+        )
     else:
-        parts = [without_features(read_jsonl(Path(name))) for name in dataset]
+        read = partial(read_annotations, annotations=annotations, split=split, use="test")
+        parts = [without_features(read(name)) for name in dataset]
     for part in parts:
         if part.missing:
-            console.print(f"{part.name}: {len(part.missing)} videos without features left out")
+            say(f"{part.name}: left out, without features: {len(part.missing)} videos")
+        for kind, count in part.fixes.items():
+            say(f"{part.name}: {kind}: {count}")
     samples = [sample for part in parts for sample in part.samples]
     priors = [contestant.prior for contestant in contestants if contestant.prior]
-    if train_dataset:
-        priors = [fit_prior([s for name in train_dataset for s in read_jsonl(Path(name)).samples])]
+    if train_dataset or (not priors and dataset[0] in NAMED):
+        names = train_dataset or dataset[:1]
+        read = partial(read_annotations, annotations=annotations, use="train")
+        priors = [fit_prior([sample for name in names for sample in read(name).samples])]
     if not priors:
-        console.print("no prior: give --train-dataset to have it")
+        say("no prior: give --train-dataset to have it")
     asked = len(samples) * sum(len(c.models) for c in contestants) * (2 if corpus else 1)
     with _progress(console, asked) as progress:
         result = evaluate(
@@ -113,12 +145,15 @@ def eval(
             prior=priors[0] if priors else None,
             truth=truth,
             zeroed=blind,
+            shuffled=shuffle,
             corpus=corpus,
             progress=progress,
         )
     if save_predictions is not None:
         write_predictions(save_predictions, samples, result.predictions)
-    document = result.to_json(parts, truth=truth, corpus=corpus, by=by)
+    document = result.to_json(
+        parts, split=chosen_split(dataset[0], split, "test"), truth=truth, corpus=corpus, by=by
+    )
     if as_json or not sys.stdout.isatty():
         typer.echo(json.dumps(document))
     else:

@@ -17,7 +17,12 @@ if TYPE_CHECKING:
 
 def train(
     dataset: Annotated[
-        list[str], typer.Option("--dataset", metavar="FILE.jsonl", help="Queries; repeatable.")
+        list[str],
+        typer.Option(
+            "--dataset",
+            metavar="NAME|FILE",
+            help="charades, activitynet, or a JSONL file; repeatable.",
+        ),
     ],
     out: Annotated[Path, typer.Option("--out", metavar="RUN", help="Run folder to write.")],
     features: Annotated[
@@ -25,15 +30,22 @@ def train(
         typer.Option(
             "--features",
             "--catalog",
-            metavar="CATALOG",
-            help="Where the features are: once for all data sets, or once for each.",
+            metavar="PATH",
+            help="Catalog, HDF5 file or folder: once for all data sets, or once for each.",
         ),
+    ] = None,
+    annotations: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="Folder of a named data set's annotation files."),
+    ] = None,
+    split: Annotated[
+        str | None, typer.Option(help="Split of a named data set.", show_default="train")
     ] = None,
     validation: Annotated[
         list[str] | None,
         typer.Option(
             "--validation",
-            metavar="FILE.jsonl",
+            metavar="NAME|FILE",
             help="Queries to choose the best epoch by, instead of a share of the videos.",
         ),
     ] = None,
@@ -41,7 +53,7 @@ def train(
         list[Path] | None,
         typer.Option(
             "--validation-features",
-            metavar="CATALOG",
+            metavar="PATH",
             help="Their features, if not in --features.",
         ),
     ] = None,
@@ -75,12 +87,13 @@ def train(
 ) -> None:
     """Train a grounding model; RUN is then a model for `search` and `eval`."""
     import sys
+    from functools import partial
 
     from rich.console import Console
 
     from vmrtool.config import find_catalog
-    from vmrtool.datasets.dataset import split_by_video
-    from vmrtool.datasets.load import load_datasets
+    from vmrtool.datasets.dataset import merge, split_by_video
+    from vmrtool.datasets.load import load_parts
     from vmrtool.evaluation.within import measure
     from vmrtool.features.device import choose_device
     from vmrtool.training.recipes import load_recipe
@@ -93,18 +106,18 @@ def train(
     changes += [] if epochs is None else [f"training.epochs={epochs}"]
     settings = make_settings(load_recipe(recipe) if recipe else {}, changes)
     stores = features or [find_catalog()]
-    whole = load_datasets(dataset, stores, strict=strict)
-    held = (
-        load_datasets(validation, validation_features or stores[:1], strict=strict)
-        if validation
-        else None
-    )
+    load = partial(load_parts, annotations=annotations, strict=strict)
+    whole = merge(load(dataset, stores, use="train", split=split))
+    held = None
+    if validation:
+        held = merge(load(validation, validation_features or stores[:1], use="validation"))
     chosen, reason = choose_device(device)
     results = []
     for number in range(seed, seed + seeds):
         part, aside = whole, held
         if held is None and settings.training.validation_share > 0:
-            part, aside = split_by_video(whole, settings.training.validation_share, number)
+            # The same videos are set aside for every seed, variant and blind twin.
+            part, aside = split_by_video(whole, settings.training.validation_share, seed=0)
         with _Display(console, f"{chosen} ({reason})") as display:
             try:
                 result = train_model(

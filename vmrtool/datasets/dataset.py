@@ -76,6 +76,12 @@ class Dataset:
         zeroed = (replace(v, features=np.zeros_like(v.features)) for v in self.videos)
         return replace(self, videos=tuple(zeroed))
 
+    def shuffled(self, seed: int = 0) -> "Dataset":
+        """The same data set with each video's features in a random order of time."""
+        rng = np.random.default_rng(seed)
+        mixed = (replace(v, features=rng.permutation(v.features)) for v in self.videos)
+        return replace(self, videos=tuple(mixed))
+
 
 def join(
     annotations: Annotations,
@@ -182,6 +188,8 @@ def merge(datasets: Sequence[Dataset]) -> Dataset:
         DataError: their features differ in width or in how they were extracted.
     """
     first = datasets[0]
+    if len(datasets) == 1:
+        return first
     samples: list[Sample] = []
     videos: list[Video] = []
     video_of: list[int] = []

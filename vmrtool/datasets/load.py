@@ -3,26 +3,71 @@
 from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
+from typing import Literal
 
-from vmrtool.datasets.dataset import Dataset, join, merge
+from vmrtool.datasets.dataset import Dataset, join
+from vmrtool.datasets.files import open_store
 from vmrtool.datasets.jsonl import read_jsonl
-from vmrtool.datasets.stores import CatalogStore
+from vmrtool.datasets.named import NAMED, read_named
+from vmrtool.datasets.samples import Annotations
 from vmrtool.errors import UsageError
+from vmrtool.search.windows import WINDOW_SIZE
+
+Use = Literal["train", "validation", "test"]
+
+
+def chosen_split(dataset: str, split: str | None, use: Use) -> str | None:
+    """The split that is read: the one asked for, else the data set's own for this use.
+
+    Raises:
+        UsageError: a split is asked of a JSONL file, which has none.
+    """
+    if dataset in NAMED:
+        if split is None and use not in NAMED[dataset].split_for:
+            raise UsageError(f"{dataset} has no split for {use}")
+        return split or NAMED[dataset].split_for[use]
+    if split is not None:
+        raise UsageError(f"--split {split}: {dataset} is a file and has no splits")
+    return None
+
+
+def read_annotations(
+    dataset: str, *, annotations: Path | None = None, split: str | None = None, use: Use
+) -> Annotations:
+    """Reads a data set by name, from the folder `annotations`, or a JSONL file by path.
+
+    Raises:
+        UsageError: no folder for a named data set, or no such split.
+        DataError: the files are not as expected.
+    """
+    wanted = chosen_split(dataset, split, use)
+    if wanted is not None:
+        return read_named(dataset, annotations, wanted)
+    return read_jsonl(Path(dataset))
 
 
 def load_parts(
-    datasets: Sequence[str], features: Sequence[Path], *, strict: bool = False
+    datasets: Sequence[str],
+    features: Sequence[Path],
+    *,
+    use: Use,
+    annotations: Path | None = None,
+    split: str | None = None,
+    strict: bool = False,
 ) -> list[Dataset]:
-    """Reads annotation files with the features of their videos, each as a data set of its own.
+    """Reads annotations with the features of their videos, each as a data set of its own.
 
     Args:
-        datasets: JSONL files.
-        features: a catalog for each of them, in the same order, or one for all.
+        datasets: names or JSONL files.
+        features: a feature store for each of them, in the same order, or one for all.
+        use: which split of a named data set is read where none is asked for.
+        annotations: folder of the named data sets' annotation files.
+        split: split of the named data sets.
         strict: refuse videos without features instead of leaving them out.
 
     Raises:
-        UsageError: neither one catalog nor one for each data set.
-        DataError: see `read_jsonl` and `join`.
+        UsageError: neither one store nor one for each data set; see `read_annotations`.
+        DataError: see `read_annotations`, `open_store` and `join`.
     """
     if len(features) not in (1, len(datasets)):
         raise UsageError(
@@ -31,15 +76,10 @@ def load_parts(
         )
     stores = list(features) * len(datasets) if len(features) == 1 else features
     parts = []
-    for annotations, path in zip(datasets, stores, strict=True):
-        with closing(CatalogStore(path)) as store:
-            parts.append(join(read_jsonl(Path(annotations)), store, strict=strict))
+    for dataset, path in zip(datasets, stores, strict=True):
+        read = read_annotations(dataset, annotations=annotations, split=split, use=use)
+        # The paper's data sets are resampled as in the paper; others keep every snippet.
+        resample = WINDOW_SIZE if dataset in NAMED else None
+        with closing(open_store(path)) as store:
+            parts.append(join(read, store, strict=strict, resample=resample))
     return parts
-
-
-def load_datasets(
-    datasets: Sequence[str], features: Sequence[Path], *, strict: bool = False
-) -> Dataset:
-    """What `load_parts` reads, as one data set."""
-    parts = load_parts(datasets, features, strict=strict)
-    return parts[0] if len(parts) == 1 else merge(parts)

@@ -10,11 +10,10 @@ import torch
 from vmrtool.assets import find_model
 from vmrtool.datasets.dataset import Dataset
 from vmrtool.datasets.prior import PriorSpan
-from vmrtool.datasets.relations import event_kind
-from vmrtool.datasets.samples import Sample
 from vmrtool.errors import ModelError
-from vmrtool.evaluation.baselines import prior_spans, random_spans, whole_video
+from vmrtool.evaluation.baselines import RANDOM, prior_spans, whole_video
 from vmrtool.evaluation.corpus import hit_kind, score_corpus
+from vmrtool.evaluation.groups import BREAKDOWNS
 from vmrtool.evaluation.metrics import Prediction, score_each, truths_of
 from vmrtool.evaluation.rows import Figures, Row, breakdown, joined
 from vmrtool.evaluation.within import predict
@@ -65,7 +64,13 @@ class Evaluation:
     predictions: tuple[Prediction, ...]
 
     def to_json(
-        self, parts: Sequence[Dataset], *, truth: str, corpus: bool, by: str | None = None
+        self,
+        parts: Sequence[Dataset],
+        *,
+        truth: str,
+        corpus: bool,
+        by: str | None = None,
+        split: str | None = None,
     ) -> dict[str, Any]:
         """The document `vmrtool.eval/1`.
 
@@ -73,13 +78,14 @@ class Evaluation:
             parts: the data sets that were evaluated.
             truth: what they were scored against.
             corpus: whether the archives were searched; says then what counted as a hit.
-            by: "kind" adds the figures of each kind of event.
+            by: a way of `BREAKDOWNS` to divide the queries; adds each group's figures.
+            split: the split of a named data set.
         """
         samples = [sample for part in parts for sample in part.samples]
         document: dict[str, Any] = {
             "schema": SCHEMA,
             "dataset": " + ".join(part.name for part in parts),
-            "split": None,
+            "split": split,
             "truth": truth,
             "pairs": len(samples),
             "rows": [row.to_json() for row in self.rows],
@@ -87,7 +93,7 @@ class Evaluation:
         if corpus:
             document["hit"] = hit_kind(samples)
         if by is not None:
-            groups = breakdown(self.rows, [_kind(sample) for sample in samples])
+            groups = breakdown(self.rows, [BREAKDOWNS[by](sample) for sample in samples])
             document["breakdown"] = {"by": by, "rows": groups}
         return document
 
@@ -100,6 +106,7 @@ def evaluate(
     prior: Sequence[PriorSpan] | None = None,
     truth: str = "raw",
     zeroed: bool = False,
+    shuffled: bool = False,
     corpus: bool = False,
     progress: Callable[[int], None] = lambda _: None,
 ) -> Evaluation:
@@ -113,6 +120,7 @@ def evaluate(
         prior: the training moments' prior; None leaves its row out.
         truth: "raw" or "clipped", see `truths_of`.
         zeroed: shows every model zeros instead of features. Blind ones see zeros in any case.
+        shuffled: shows every model each video's snippets in a random order.
         corpus: also searches each archive as a whole for each of its queries.
         progress: is told how many more queries are answered.
 
@@ -131,19 +139,21 @@ def evaluate(
             archives: list[Figures] = []
             for part in parts:
                 check_fit(model, part)
-                shown = part.blind() if dark else part
+                shown = part.blind() if dark else part.shuffled() if shuffled else part
                 found += predict(model, shown, progress=progress)
                 if corpus:
                     archives.append(score_corpus(model, shown, progress=progress))
             runs.append(score_each(found, truths) | joined(archives))
             kept.append(found)
         label = " (blind)" if contestant.blind else " (shown zeros)" if zeroed else ""
+        label += " (shuffled)" if shuffled and not dark else ""
         rows.append(Row(contestant.name + label, tuple(runs)))
     rows += [Row(name, (score_each(found, truths),)) for name, found in others]
     if prior:
         rows.append(Row("prior", (score_each(prior_spans(samples, prior), truths),)))
-    draws = (random_spans(samples, seed) for seed in range(RANDOM_DRAWS))
-    rows.append(Row("random", tuple(score_each(found, truths) for found in draws)))
+    for name, draw in RANDOM.items():
+        draws = (draw(samples, seed) for seed in range(RANDOM_DRAWS))
+        rows.append(Row(name, tuple(score_each(found, truths) for found in draws)))
     rows.append(Row("whole-video", (score_each(whole_video(samples), truths),)))
     return Evaluation(tuple(rows), tuple(kept[0]) if kept else ())
 
@@ -162,7 +172,3 @@ def check_fit(model: GroundingModel, dataset: Dataset) -> None:
             remedy="index the videos for this model: vmrtool index DIR --model "
             f"{model.name}; or give a model trained on these features",
         )
-
-
-def _kind(sample: Sample) -> str:
-    return event_kind(sample.event) if sample.event is not None else "unnamed"

@@ -51,7 +51,7 @@ def read_predictions(path: Path, samples: Sequence[Sample]) -> list[Prediction]:
         raise DataError("two queries of the data set have the same qid")
     by_words: dict[tuple[str, str], deque[int]] = defaultdict(deque)
     for index, sample in enumerate(samples):
-        by_words[sample.vid, sample.query].append(index)
+        by_words[sample.vid, sample.query.strip()].append(index)
     predictions: list[Prediction] = [()] * len(samples)
     answered: dict[int, int] = {}
     for number, row in _rows(path):
@@ -59,18 +59,21 @@ def read_predictions(path: Path, samples: Sequence[Sample]) -> list[Prediction]:
         def wrong(why: str, number: int = number) -> DataError:
             return DataError(f"{path}, line {number}: {why}", remedy=f"a line looks like {_SHAPE}")
 
+        for field in ("vid", "query"):
+            if not isinstance(row.get(field, ""), str):
+                raise wrong(f"{field!r} is not a text")
         if row.get("qid") is not None:
             if str(row["qid"]) not in by_qid:
                 raise wrong(f"qid {row['qid']!r} is not in the data set")
             index = by_qid[str(row["qid"])]
             for field in ("vid", "query"):
-                if field in row and row[field] != getattr(samples[index], field):
+                if field in row and row[field].strip() != getattr(samples[index], field).strip():
                     raise wrong(
                         f"{field} of qid {row['qid']} is {row[field]!r}, in the data set "
                         f"{getattr(samples[index], field)!r}"
                     )
         else:
-            waiting = by_words.get((row.get("vid", ""), row.get("query", "")))
+            waiting = by_words.get((row.get("vid", ""), row.get("query", "").strip()))
             if not waiting:
                 raise wrong("no query of the data set has this vid and query")
             index = waiting.popleft()

@@ -51,24 +51,20 @@ class Row:
         return {"method": self.method, "seeds": self.seeds, **self.summary(members)}
 
 
-def breakdown(rows: Sequence[Row], groups: Sequence[str]) -> list[dict[str, Any]]:
+def breakdown(rows: Sequence[Row], groups: Sequence[tuple[int, str]]) -> list[dict[str, Any]]:
     """Each row's figures over each group of queries.
 
     Args:
         rows: the rows.
-        groups: (Q,) the group of every query.
+        groups: (Q,) the rank and name of every query's group.
 
     Returns:
-        For every row and group, groups in order of name, the row as in `vmrtool.eval/1` with the
+        For every row and group, groups by rank and name, the row as in `vmrtool.eval/1` with the
         group's name and number of queries before it.
     """
-    of_query = np.array(groups)
+    members = {group: np.array([g == group for g in groups]) for group in sorted(set(groups))}
     return [
-        {
-            "group": str(group),
-            "pairs": int((of_query == group).sum()),
-            **row.to_json(of_query == group),
-        }
+        {"group": group[1], "pairs": int(chosen.sum()), **row.to_json(chosen)}
         for row in rows
-        for group in np.unique(of_query)
+        for group, chosen in members.items()
     ]

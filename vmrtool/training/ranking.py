@@ -1,6 +1,7 @@
 """Fits the weights that make one score of a moment's three signs, comparable across videos."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,6 +33,8 @@ def fit_ranking_weights(
     rng = np.random.default_rng([seed, 0xA11])
     count = min(settings.ranking_queries, len(dataset))
     chosen = np.sort(rng.choice(len(dataset), size=count, replace=False))
+    # Which moments are found depends on the weights in use: those of an earlier fit must not count.
+    model = replace(model, ranking=RankingWeights())
     archive = Archive.in_memory(
         model, {str(v): (video.features, video.cells) for v, video in enumerate(dataset.videos)}
     )

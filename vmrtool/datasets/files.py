@@ -1,0 +1,175 @@
+"""Features that others extracted: one HDF5 file, or a folder with a file a video.
+
+HDF5: `/VIDEO` (snippets, dim), or `/VIDEO/c3d_features` as in ActivityNet's public file.
+Folder: VIDEO.npy, VIDEO.npz (one array) or VIDEO.pt (a tensor; pickled objects are refused).
+
+Times: where the file's or the array's attribute `snippet_seconds` says how far snippets are
+apart, snippet k stands for that many seconds from k times as many. Otherwise the snippets divide
+the video's length evenly.
+"""
+
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+from numpy.typing import NDArray
+
+from vmrtool.datasets.labels import even_cells
+from vmrtool.datasets.samples import Sample
+from vmrtool.datasets.stores import CatalogStore, FeatureStore, StoredVideo
+from vmrtool.errors import DataError
+
+_SUFFIXES = (".npy", ".npz", ".pt")
+_INNER = "c3d_features"
+
+
+def open_store(path: Path) -> FeatureStore:
+    """A catalog, an HDF5 file or a folder of features, told by what it is.
+
+    Raises:
+        DataError: there is no such thing, or it is none of them.
+        CatalogError: it looks like a catalog but cannot be used.
+    """
+    if path.is_dir():
+        return FolderStore(path)
+    if not path.is_file():
+        raise DataError(f"no such features: {path}")
+    with path.open("rb") as file:
+        head = file.read(16)
+    if head.startswith(b"\x89HDF\r\n\x1a\n"):
+        return HDF5Store(path)
+    if head.startswith(b"SQLite format 3"):
+        return CatalogStore(path)
+    raise DataError(
+        f"{path}: neither a catalog nor an HDF5 file",
+        remedy="features come from a catalog, an HDF5 file, or a folder of npy, npz or pt files",
+    )
+
+
+class HDF5Store:
+    """One HDF5 file with an array a video."""
+
+    extractor: dict[str, Any] | None = None
+
+    def __init__(self, path: Path) -> None:
+        """Opens the file.
+
+        Raises:
+            DataError: it is damaged or cut off.
+        """
+        self.source = str(path)
+        try:
+            self._file = h5py.File(path, "r")
+        except OSError as error:
+            raise DataError(
+                f"{path}: cannot be read as HDF5 ({error})", remedy="get the file again"
+            ) from error
+
+    def get(self, sample: Sample) -> StoredVideo | None:
+        """The features of the sample's video, or None where the file has none."""
+        try:
+            array = self._file.get(sample.vid)
+            if isinstance(array, h5py.Group):
+                array = array.get(_INNER)
+            if array is None:
+                return None
+            seconds = array.attrs.get("snippet_seconds", self._file.attrs.get("snippet_seconds"))
+            values = array[()]
+        except (OSError, RuntimeError) as error:
+            raise DataError(
+                f"{self.source}: features of {sample.vid!r} cannot be read ({error})",
+                remedy="get the file again",
+            ) from error
+        return _stored(values, sample, self.source, None if seconds is None else float(seconds))
+
+    def close(self) -> None:
+        """Closes the file."""
+        self._file.close()
+
+
+class FolderStore:
+    """A folder with one file a video, named after it."""
+
+    extractor: dict[str, Any] | None = None
+
+    def __init__(self, path: Path) -> None:
+        """Lists the folder.
+
+        Raises:
+            DataError: there is no feature file in it.
+        """
+        self.source = str(path)
+        files = (file for file in sorted(path.iterdir()) if file.suffix in _SUFFIXES)
+        self._files = {file.stem: file for file in files}
+        if not self._files:
+            raise DataError(f"{path}: no npy, npz or pt file in it")
+
+    def get(self, sample: Sample) -> StoredVideo | None:
+        """The features of the sample's video, or None where there is no file of its name."""
+        path = self._files.get(sample.vid)
+        if path is None:
+            return None
+        try:
+            values = _read(path)
+        except DataError:
+            raise
+        except Exception as error:  # zipfile, pickle, numpy and torch each have errors of their own
+            raise DataError(
+                f"{path}: cannot be read ({error})", remedy="a plain array or tensor is expected"
+            ) from error
+        return _stored(values, sample, str(path), None)
+
+    def close(self) -> None:
+        """Nothing is held open."""
+
+
+def _read(path: Path) -> NDArray[Any]:
+    """The one array of a feature file."""
+    if path.suffix == ".pt":
+        import torch
+
+        tensor = torch.load(path, map_location="cpu", weights_only=True)
+        if not isinstance(tensor, torch.Tensor):
+            raise DataError(f"{path}: holds a {type(tensor).__name__}, not a tensor")
+        values: NDArray[Any] = tensor.float().numpy()
+        return values
+    loaded = np.load(path, allow_pickle=False)
+    if path.suffix == ".npy":
+        return np.asarray(loaded)
+    with loaded:
+        if len(loaded.files) != 1:
+            raise DataError(f"{path}: holds {len(loaded.files)} arrays, not one")
+        return np.asarray(loaded[loaded.files[0]])
+
+
+def _stored(
+    values: NDArray[Any], sample: Sample, source: str, seconds: float | None
+) -> StoredVideo | None:
+    """The array with its snippets' cells; None for an array without snippets."""
+    values = np.asarray(values)
+    if values.ndim > 2:  # (1, N, D) and (N, D, 1, 1) are common ways to store the same
+        values = values.squeeze()
+    if values.ndim != 2 or not np.issubdtype(values.dtype, np.number):
+        raise DataError(
+            f"{source}: features of {sample.vid!r} are {values.dtype} {values.shape}, "
+            "not numbers (snippets, dim)"
+        )
+    if len(values) == 0:
+        return None
+    cells = cells_of(len(values), sample.duration, seconds)
+    return StoredVideo(values[: len(cells)].astype(np.float16), cells)
+
+
+def cells_of(n_snippets: int, duration: float, seconds: float | None) -> NDArray[np.float64]:
+    """The cells of snippets `seconds` apart in a video of `duration`; evenly divided where None.
+
+    The last cell reaches the video's end. Snippets that start past it stand for nothing and get
+    no cell, so fewer than `n_snippets` rows may come back, but never none.
+    """
+    if seconds is None or seconds <= 0:
+        return even_cells(n_snippets, duration)
+    starts = np.arange(n_snippets) * seconds
+    starts = starts[: max(1, int((starts < duration).sum()))]
+    ends = np.append(starts[1:], duration)
+    return np.stack([starts, ends], axis=1)
