@@ -88,6 +88,13 @@ def test_many_queries_give_one_object_a_line_in_order(tmp_path: Path) -> None:
     assert alone["moments"] == answers[1]["moments"]
 
 
+def test_a_query_that_is_not_utf8_is_answered_in_utf8() -> None:
+    result = search("caf\udce9 door", "--top", "1")
+    assert result.exit_code == 0
+    assert json.loads(result.stdout)["query"] == "caf\ufffd door"
+    refused(search("--queries", "-", stdin=b"caf\xe9\n"), 2, "stdin", "UTF-8")
+
+
 def test_words_never_seen_are_a_warning() -> None:
     some = search("a person yodels", "--top", "1")
     assert some.exit_code == 0 and len(json.loads(some.stdout)["moments"]) == 1

@@ -4,7 +4,7 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from vmrtool.search.windows import owner, tile_windows
@@ -28,6 +28,7 @@ def test_an_overlap_that_never_moves_on_is_refused() -> None:
         tile_windows(10, size=4, overlap=4)
 
 
+@settings(deadline=None)
 @given(st.integers(1, 700), st.integers(2, 128), st.data())
 def test_windows_cover_all_and_overlap_enough(n: int, size: int, data: st.DataObject) -> None:
     overlap = data.draw(st.integers(0, size - 1))
@@ -39,6 +40,7 @@ def test_windows_cover_all_and_overlap_enough(n: int, size: int, data: st.DataOb
         assert first < following <= first + length - overlap
 
 
+@settings(deadline=None)
 @given(st.integers(2, 600), st.data())
 def test_a_moment_no_longer_than_the_overlap_lies_whole_in_its_owner_alone(
     n: int, data: st.DataObject

@@ -90,7 +90,8 @@ def search(
             messages.print(f"note: {note}", style="yellow", markup=False)
         for text in asked:
             result = searcher.search(
-                text,
+                # Bytes that are not UTF-8 come in as surrogates, which JSON cannot carry.
+                text.encode("utf-8", "surrogateescape").decode("utf-8", "replace"),
                 top=top,
                 shortlist=shortlist,
                 windows_per_video=windows_per_video,
@@ -103,30 +104,37 @@ def search(
 
 def _read_queries(source: str) -> Iterable[str]:
     """The queries of a file, all of them checked; or those of stdin, one by one as they come."""
-    from vmrtool.errors import UsageError
-
-    if source == "-":
-        return _checked(sys.stdin, "stdin")
-    try:
-        lines = Path(source).read_text(encoding="utf-8-sig").splitlines()
-    except OSError as error:
-        raise UsageError(f"cannot read queries from {source}: {error.strerror}") from error
-    except UnicodeDecodeError as error:
-        raise UsageError(f"{source}: not UTF-8 text ({error.reason})") from error
-    return list(_checked(lines, source))
+    queries = _checked(source)
+    return queries if source == "-" else list(queries)
 
 
-def _checked(lines: Iterable[str], source: str) -> Iterator[str]:
+def _checked(source: str) -> Iterator[str]:
     from vmrtool.errors import UsageError
     from vmrtool.search.query import query_words
 
-    for number, line in enumerate(lines, start=1):
+    name = "stdin" if source == "-" else source
+    for number, line in enumerate(_lines(source, name), start=1):
         text = line.strip()
         try:
             query_words(text)
         except UsageError as error:
-            raise UsageError(f"{source}, line {number}: {error}") from error
+            raise UsageError(f"{name}, line {number}: {error}") from error
         yield text
+
+
+def _lines(source: str, name: str) -> Iterator[str]:
+    from vmrtool.errors import UsageError
+
+    try:
+        if source == "-":
+            yield from sys.stdin
+        else:
+            with Path(source).open(encoding="utf-8-sig") as lines:
+                yield from lines
+    except OSError as error:
+        raise UsageError(f"cannot read queries from {name}: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise UsageError(f"{name}: not UTF-8 text ({error.reason})") from error
 
 
 def _writer(output: Format | None, *, as_json: bool, many: bool) -> Callable[[SearchResult], None]:
