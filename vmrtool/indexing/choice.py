@@ -73,7 +73,7 @@ def find_extractor(
     before: Choice,
     *,
     device: str,
-    batch_size: int,
+    batch_size: int | None,
     read_spec: ReadSpec,
     tell: Callable[[str], None],
 ) -> ExtractorSource:
