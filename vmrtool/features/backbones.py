@@ -227,6 +227,7 @@ def load_backbone(
             f"{path}: not the weights of '{name}': {' '.join(lines)[:200]}",
             remedy=f"'{name}' comes from {info.source}.",
         ) from error
+    network.fold_batch_norms()
     return Backbone(network, info, weights_sha256=loaded.sha256, device=chosen, precision=precision)
 
 

@@ -5,9 +5,12 @@ Parameter names are those of the public PyTorch checkpoints (`rgb_imagenet.pt`,
 TensorFlow's SAME does, which depends on the input's size and may be uneven.
 """
 
+import functools
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 # Channels of each Inception block: 1x1; 1x1 -> 3x3x3; 1x1 -> 3x3x3; pool -> 1x1.
 _BLOCKS: dict[str, tuple[int, int, int, int, int, int]] = {
@@ -53,24 +56,48 @@ class ConvUnit(nn.Module):
         super().__init__()
         self.kernel, self.stride = (kernel,) * 3, (stride,) * 3
         self.conv3d = nn.Conv3d(in_channels, out_channels, kernel, stride=stride, bias=False)
-        self.bn = nn.BatchNorm3d(out_channels, eps=1e-3, momentum=0.01)
+        self.bn: nn.Module = nn.BatchNorm3d(out_channels, eps=1e-3, momentum=0.01)
 
     def forward(self, x: Tensor) -> Tensor:
         """Convolve, normalise, rectify."""
-        low_w, high_w, low_h, high_h, low_t, high_t = same_padding(x.shape, self.kernel, self.stride)
+        low_w, high_w, low_h, high_h, low_t, high_t = same_padding(
+            x.shape, self.kernel, self.stride
+        )
         if (low_t, low_h, low_w) == (high_t, high_h, high_w):
             # Even padding is left to the convolution, which saves a copy of the input.
-            x = F.conv3d(
-                x, self.conv3d.weight, stride=self.stride, padding=(low_t, low_h, low_w)
-            )
+            padding = (low_t, low_h, low_w)
+            x = F.conv3d(x, self.conv3d.weight, self.conv3d.bias, self.stride, padding)
         else:
             x = self.conv3d(F.pad(x, (low_w, high_w, low_h, high_h, low_t, high_t)))
         return F.relu(self.bn(x))
 
+    def fold(self) -> None:
+        """Take the batch norm's fixed scale and shift into the convolution."""
+        self.conv3d = fuse_conv_bn_eval(self.conv3d, self.bn)
+        self.bn = nn.Identity()
+
 
 def max_pool(x: Tensor, kernel: tuple[int, int, int], stride: tuple[int, int, int]) -> Tensor:
-    """SAME max pool. Zero padding is exact here, since its inputs are rectified."""
-    return F.max_pool3d(F.pad(x, same_padding(x.shape, kernel, stride)), kernel, stride)
+    """SAME max pool of rectified maps (B, C, T, H, W), for which zero padding is exact.
+
+    Space first, as 2-D pools of all frames, then time: with channels last this is several times
+    faster on a CPU than `max_pool3d`, and the result is the same to the last bit.
+    """
+    low_w, _, low_h, _, low_t, high_t = same_padding(x.shape, kernel, stride)
+    frames = x.transpose(1, 2)  # (B, T, C, H, W)
+    # SAME pads at most one more on the far side, which is what ceil_mode adds.
+    pooled = F.max_pool2d(
+        frames.flatten(0, 1), kernel[1:], stride[1:], padding=(low_h, low_w), ceil_mode=True
+    )
+    maps = pooled.unflatten(0, frames.shape[:2]).transpose(1, 2)
+    if kernel[0] == 1:
+        return maps
+    maps = F.pad(maps, (0, 0, 0, 0, low_t, high_t))
+    steps = (maps.shape[2] - kernel[0]) // stride[0] + 1
+    shifted = [
+        maps[:, :, k : k + stride[0] * (steps - 1) + 1 : stride[0]] for k in range(kernel[0])
+    ]
+    return functools.reduce(torch.maximum, shifted)
 
 
 class InceptionBlock(nn.Module):
@@ -155,3 +182,10 @@ class InceptionI3D(nn.Module):
     def scores(self, features: Tensor) -> Tensor:
         """Class scores (B, classes, T') of `features` (B, dim, T')."""
         return self.logits(self.dropout(features))
+
+    def fold_batch_norms(self) -> None:
+        """Make the network ready for inference only: same output, one pass a layer less."""
+        self.eval()
+        for module in self.modules():
+            if isinstance(module, ConvUnit):
+                module.fold()
