@@ -1,0 +1,370 @@
+"""The documentation against the code: links, commands and options, fields of every format."""
+
+import json
+import re
+import shlex
+from collections.abc import Iterator
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from synthetic import write_archive
+from typer.main import get_command
+from typer.testing import CliRunner
+
+from vmrtool.catalog import Catalog
+from vmrtool.catalog.rows import FailureRow, FileFacts, FoundFile, StoredSnippets
+from vmrtool.cli import app
+from vmrtool.datasets.samples import Sample
+from vmrtool.evaluation.predictions import write_predictions
+from vmrtool.grounding.config import GroundingConfig
+from vmrtool.indexing.report import IndexReport
+from vmrtool.search.result import Moment, SearchResult
+from vmrtool.training.settings import RetrievalSettings, TrainingSettings
+
+REPOSITORY = Path(__file__).parent.parent.parent
+DOCS = REPOSITORY / "docs"
+PAGES = sorted(
+    path
+    for pattern in ("*.md", "docs/*.md", "models/*/*.md", "benchmarks/*.md")
+    for path in REPOSITORY.glob(pattern)
+)
+IDS = [str(page.relative_to(REPOSITORY)) for page in PAGES]
+COMMANDS = get_command(app)
+
+FENCED = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+INLINE = re.compile(r"`([^`\n]+)`")
+LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
+SCHEMA = re.compile(r"vmrtool\.[a-z]+/\d+")
+FIGURE = re.compile(r"\b(R@\d+_IoU|mIoU|video_R@|corpus_R@)[\w.]*")
+# What a caller chooses, so that its fields are not the format's.
+FREE = {"settings", "fixes", "prior", "network", "training", "retrieval", "losses", "validation"}
+
+
+def text_of(page: str) -> str:
+    return (DOCS / page).read_text(encoding="utf-8")
+
+
+def prose(text: str) -> str:
+    return FENCED.sub("", text)
+
+
+# Links -----------------------------------------------------------------------------------------
+
+
+def anchors(text: str) -> set[str]:
+    """The ids that headings get, as GitHub makes them."""
+    titles = re.findall(r"^#+ +(.+)$", prose(text), re.MULTILINE)
+    plain = (re.sub(r"[^\w\- ]", "", title.lower()) for title in titles)
+    return {title.strip().replace(" ", "-") for title in plain}
+
+
+def broken_links(page: Path) -> list[str]:
+    broken = []
+    for link in LINK.findall(prose(page.read_text(encoding="utf-8"))):
+        if re.match(r"[a-z]+:", link):
+            continue
+        name, _, anchor = link.partition("#")
+        target = page.parent / name if name else page
+        if not target.exists() or (
+            anchor and anchor not in anchors(target.read_text(encoding="utf-8"))
+        ):
+            broken.append(link)
+    return broken
+
+
+@pytest.mark.parametrize("page", PAGES, ids=IDS)
+def test_links_lead_somewhere(page: Path) -> None:
+    assert broken_links(page) == []
+
+
+def test_a_broken_link_is_seen(tmp_path: Path) -> None:
+    page = tmp_path / "page.md"
+    page.write_text("# One two\n[a](#one-two) [b](#three) [c](none.md) [d](https://x.org)\n")
+    assert broken_links(page) == ["#three", "none.md"]
+
+
+# Commands --------------------------------------------------------------------------------------
+
+
+def commands_in(text: str) -> Iterator[list[str]]:
+    """Every `vmrtool …` of a page, in fenced blocks and inline, as words."""
+    spans = [span for span in INLINE.findall(prose(text)) if span.startswith("vmrtool ")]
+    for language, block in FENCED.findall(text):
+        if language in ("sh", "console"):
+            for line in block.replace("\\\n", " ").splitlines():
+                spans += re.findall(r"(?:^|\| *|&& *|\$ )(?:\S*/)?(vmrtool [^|&>]*)", line)
+    for span in spans:
+        yield shlex.split(span.replace("…", " "), comments=True)[1:]
+
+
+def mistakes(words: list[str]) -> list[str]:
+    """What of a command does not exist: the command itself, or its options."""
+    command: Any = COMMANDS
+    wrong = []
+    for word in words:
+        word = word.strip("[]")
+        if hasattr(command, "commands") and not word.startswith("-"):
+            if word not in command.commands:
+                return [*wrong, word]
+            command = command.commands[word]
+        elif word.startswith("-") and word != "-" and word.split("=")[0] not in options_of(command):
+            wrong.append(word)
+    return wrong
+
+
+def options_of(command: Any) -> set[str]:
+    names = {name for option in command.params for name in option.opts if name.startswith("-")}
+    return names | {"--help", "-h"}
+
+
+def all_options(command: Any = COMMANDS) -> set[str]:
+    below = getattr(command, "commands", {}).values()
+    return options_of(command).union(*(all_options(sub) for sub in below))
+
+
+@pytest.mark.parametrize("page", PAGES, ids=IDS)
+def test_commands_and_their_options_exist(page: Path) -> None:
+    wrong = {
+        " ".join(words): found
+        for words in commands_in(page.read_text(encoding="utf-8"))
+        if (found := mistakes(words))
+    }
+    assert wrong == {}
+
+
+def test_wrong_commands_are_seen() -> None:
+    text = (
+        "```sh\nvmrtool serach x\n.venv/bin/vmrtool index D \\\n  --stride 8 --fast\n"
+        'cat q | vmrtool search --queries - | wc\nvmrtool search "a" --top=3  # --none\n```\n'
+        "`vmrtool catalog shew`, `vmrtool --debug …` and `vmrtool index DIR [--weights FILE]`\n"
+    )
+    assert [mistakes(words) for words in commands_in(text)] == [
+        ["shew"], [], [], ["serach"], ["--fast"], [], [],
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("page", ["guide.md", "formats.md", "models.md", "scaling.md"])
+def test_options_named_in_passing_exist(page: str) -> None:
+    spans = INLINE.findall(prose(text_of(page)))
+    named = {word for span in spans for word in re.findall(r"(?<!\S)--[a-z][a-z-]*", span)}
+    assert named and named <= all_options()
+
+
+def test_every_command_is_in_the_guide() -> None:
+    guide = text_of("guide.md")
+    for name, command in COMMANDS.commands.items():
+        for words in [[name, sub] for sub in getattr(command, "commands", {})] or [[name]]:
+            assert f"vmrtool {' '.join(words)} " in guide + " ", words
+
+
+# Formats ---------------------------------------------------------------------------------------
+
+
+def documented(heading: str, table: int = 0) -> list[str]:
+    """First column of a section's table, the names in backticks."""
+    section = re.split(rf"^#+ {re.escape(heading)}$", text_of("formats.md"), flags=re.MULTILINE)[1]
+    section = re.split(r"^#+ ", section, flags=re.MULTILINE)[0]
+    tables = re.findall(r"^\|---.*\n((?:\|.*\n)+)", section, re.MULTILINE)
+    rows = tables[table].splitlines()
+    return [name for row in rows for name in INLINE.findall(row.split("|")[1])]
+
+
+def flat(value: Any, name: str = "") -> set[str]:
+    """The fields of a JSON value, as the tables name them: `a`, `a.b`, `a[].b`."""
+    if isinstance(value, list):
+        return set().union(*(flat(item, f"{name}[]") for item in value))
+    if not isinstance(value, dict):
+        return set()
+    found = set()
+    for key, inner in value.items():
+        key = FIGURE.sub("FIGURE", key)
+        path = f"{name}.{key}".lstrip(".") if not name.endswith("[]") else f"{name}.{key}"
+        found.add(path)
+        if key not in FREE:
+            found |= flat(inner, path)
+    return found
+
+
+def parents_left_out(names: set[str]) -> set[str]:
+    """Fields that only hold other ones need no row of their own."""
+    return {
+        name for name in names if not any(other.startswith(f"{name}.") for other in names - {name})
+    }
+
+
+def assert_documented(heading: str, value: Any, table: int = 0) -> None:
+    found, told = flat(value), documented(heading, table)
+    assert len(told) == len(set(told))
+    assert parents_left_out(found) <= set(told) <= found
+
+
+def test_schemas_of_code_and_page_are_the_same() -> None:
+    source = "".join(p.read_text(encoding="utf-8") for p in (REPOSITORY / "vmrtool").rglob("*.py"))
+    assert set(SCHEMA.findall(text_of("formats.md"))) == set(SCHEMA.findall(source))
+
+
+def test_examples_are_json() -> None:
+    for language, block in FENCED.findall(text_of("formats.md") + text_of("guide.md")):
+        if language == "json":
+            assert json.loads(block)
+
+
+def test_index_and_search() -> None:
+    odd = Path("/videos/\udcff.mp4")
+    failure = FailureRow(odd, "open", "empty", None, 1, "2026-11-23T00:00:00+00:00")
+    report = IndexReport(Path("/v.db"), 1, 0, 0, 0, 0, (failure,), 1.0, 1.0)
+    assert_documented("vmrtool.index/1", report.to_dict())
+    moment = Moment(1, "v.mp4", 0.0, 1.0, 0.5, 0.5, 0.5, video_b64="dg==")
+    found = SearchResult("q", "m", "v.db", 1, 1, 1, 1.0, (moment,))
+    assert_documented("vmrtool.search/1", found.to_dict())
+
+
+@pytest.fixture
+def catalog(tmp_path: Path) -> Path:
+    """A catalog with a video that is indexed, one that failed, names that are not UTF-8."""
+    path = tmp_path / "vmrtool.db"
+    with Catalog.create_or_open(path) as opened:
+        extractor = opened.extractor_id("i3d", "0" * 64, {"stride": 16})
+        opened.use_extractor(extractor)
+        spans = np.array([[0.0, 1.0]])
+        stored = StoredSnippets(np.zeros((1, 4), np.float16), spans, spans)
+        for name, content in (("\udcff.mp4", "a"), ("gone.mp4", "b")):
+            file = FoundFile(tmp_path / name, tmp_path, 1, 1)
+            opened.save_video(file, content, FileFacts(), extractor, stored)
+        for name in ("\udcfe.mp4", "broken.mp4"):
+            file = FoundFile(tmp_path / name, tmp_path, 1, 1)
+            opened.set_failure(file, None, FileFacts(), extractor, stage="open", error="empty")
+        opened.mark_missing([row for row in opened.videos() if row.path.name == "gone.mp4"])
+    return path
+
+
+def test_catalog_commands(catalog: Path) -> None:
+    def told(*words: str) -> dict[str, Any]:
+        result = CliRunner().invoke(app, ["catalog", *words, "--catalog", str(catalog), "--json"])
+        assert result.exit_code == 0, result.output
+        return json.loads(result.stdout)
+
+    folder = str(catalog.parent)
+    assert_documented("vmrtool.catalog/1", told("info"))
+    assert_documented("vmrtool.failures/1", told("failures"))
+    shown = told("show", f"{folder}/\udcff.mp4") | {"failure": told("show", "broken")["failure"]}
+    assert_documented("vmrtool.video/1", shown)
+    assert_documented("vmrtool.forget/1", told("forget"))
+    assert_documented("vmrtool.relocate/1", told("relocate", folder, f"{folder}/elsewhere"))
+
+
+def test_catalog_tables(catalog: Path) -> None:
+    import sqlite3
+
+    db = sqlite3.connect(catalog)
+    names = [row[0] for row in db.execute("SELECT name FROM sqlite_master WHERE type = 'table'")]
+    real = {
+        name: [row[1] for row in db.execute(f'PRAGMA table_info("{name}")')]
+        for name in names
+        if "sqlite_" not in name
+    }
+    told = {}
+    for row in re.findall(r"^\| `(\w+)` \| (`.*`) \|$", text_of("formats.md"), re.MULTILINE):
+        if row[0] in real and "," in row[1]:
+            told[row[0]] = INLINE.findall(row[1])
+    assert told == real
+    [query] = [block for kind, block in FENCED.findall(text_of("formats.md")) if kind == "sql"]
+    assert db.execute(query).fetchall() == [(str(catalog.parent), None, 1)]
+    [script] = [block for kind, block in FENCED.findall(text_of("formats.md")) if kind == "python"]
+    db.execute("UPDATE videos SET path = 'kitchen.mp4' WHERE state = 'indexed'")
+    db.commit()
+    values: dict[str, Any] = {}
+    exec(script.replace('"vmrtool.db"', repr(str(catalog))), values)
+    assert values["features"].shape == (1, 4) and values["cells"].tolist() == [[0.0, 1.0]]
+
+
+def test_demo(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from vmrtool.demo import archive
+    from vmrtool.demo.encode import VideoFile
+
+    rows = archive._rows(7, (VideoFile("blocks-s7-000", "blocks-s7-000.mp4", 900, 46.2),))
+    assert_documented("Data sets", rows[0])
+    [example] = [b for kind, b in FENCED.findall(text_of("formats.md")) if kind == "json"]
+    assert json.loads(example) == rows[0]
+    summary = archive.ArchiveSummary(tmp_path, (), 17, 3, 11)
+    monkeypatch.setattr(archive, "render_archive", lambda *_, **__: summary)
+    printed = CliRunner().invoke(app, ["demo", "render", str(tmp_path), "--json"])
+    assert_documented("vmrtool.demo/1", json.loads(printed.stdout))
+
+
+def test_predictions(tmp_path: Path) -> None:
+    sample = Sample(0, "v", "a query", ((0.0, 1.0),), 2.0)
+    write_predictions(tmp_path / "p.jsonl", [sample], [[(0.0, 1.0, 0.5)]])
+    row = json.loads((tmp_path / "p.jsonl").read_text())
+    assert_documented("Predictions", row)
+
+
+def test_settings_tables() -> None:
+    page = text_of("models.md")
+    for title, kind in (
+        ("network", GroundingConfig),
+        ("training", TrainingSettings),
+        ("retrieval", RetrievalSettings),
+    ):
+        table = re.search(rf"^\| {title} \| default.*\n\|---.*\n((?:\|.*\n)+)", page, re.MULTILINE)
+        assert table
+        rows = [row.split("|")[1:3] for row in table[1].splitlines()]
+        told = {name: cell for names, cell in rows for name in INLINE.findall(names)}
+        real = {item.name: item.default for item in fields(kind)}
+        assert told.keys() == real.keys()
+        for name, cell in told.items():
+            shown = cell.strip().strip("`")
+            if shown == "–":
+                assert not isinstance(real[name], str | int | float)
+            elif isinstance(real[name], str):
+                assert shown == real[name]
+            else:
+                assert json.loads(shown) == real[name], name
+
+
+def test_train_and_run_folder_and_eval(tmp_path: Path) -> None:
+    """A run of one epoch on a made-up archive, and every file and document that comes of it."""
+    from safetensors import safe_open
+
+    from vmrtool.training.folder import RunFolder
+
+    queries, features = write_archive(tmp_path / "archive", videos=6, seed=3)
+    source = ["--dataset", str(queries), "--features", str(features), "--device", "cpu"]
+    small = ["dim=8", "word_dim=4", "retrieval_dim=4"]
+    out = tmp_path / "run"
+    words = ["train", *source, "--out", str(out), "--epochs", "1", "--json"]
+    words += [word for name in small for word in ("--set", f"network.{name}")]
+    words += ["--set", "training.validation_share=0.3", "--set", "retrieval.ranking_queries=3"]
+    trained = CliRunner().invoke(app, words)
+    assert trained.exit_code == 0, trained.output
+    assert_documented("vmrtool.train/1", json.loads(trained.stdout))
+
+    assert {path.name for path in out.iterdir()} == set(documented("The run folder"))
+    config = RunFolder(out).read_config()
+    # Told once elsewhere on the page: what validation and extractor hold.
+    config["validation"] = config["train"]["extractor"] = None
+    config |= {f"settings.{name}": None for name in config.pop("settings")}
+    assert set(documented("The run folder", table=1)) == flat(config)
+    assert_documented("The run folder", RunFolder(out).epochs()[0], table=2)
+
+    with safe_open(out / "model.safetensors", framework="pt") as file:
+        document = json.loads(file.metadata()["vmrtool"])
+    document["config"] = document["recipe"] = None
+    assert_documented("The model file", document)
+
+    words = ["eval", *source, "--model", str(out), "--corpus", "--breakdown", "kind", "--json"]
+    scored = CliRunner().invoke(app, words)
+    assert scored.exit_code == 0, scored.output
+    told = json.loads(scored.stdout)
+    assert_documented("vmrtool.eval/1", told)
+    figures = " ".join(documented("vmrtool.eval/1", table=1))
+    assert {name for name in told["rows"][0] if FIGURE.match(name)} <= expanded(figures)
+
+
+def expanded(figures: str) -> set[str]:
+    """The names of a list in which `corpus_R@1_IoU0.3` … stand for all ranks and thresholds."""
+    ranks = [f"corpus_R@{k}_IoU{m}" for k in (1, 10, 100) for m in (0.3, 0.5, 0.7)]
+    return {*figures.split(), *ranks}
