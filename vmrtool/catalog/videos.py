@@ -3,6 +3,7 @@
 Functions that write must be called inside a transaction.
 """
 
+import os
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from fnmatch import fnmatchcase
@@ -40,7 +41,7 @@ def _row(values: Sequence[Any]) -> VideoRow:
 def select(db: Database, where: str = "1", parameters: Iterable[Any] = ()) -> list[VideoRow]:
     """The videos for which the SQL condition `where` over `v` holds, ordered by path."""
     rows = db.execute(_SELECT + "WHERE " + where, tuple(parameters)).fetchall()
-    return sorted(map(_row, rows), key=lambda row: path_key(row.path))
+    return sorted(map(_row, rows), key=lambda row: os.fsencode(row.path))
 
 
 def matches(video: VideoRow, glob: str) -> bool:
