@@ -28,6 +28,7 @@ def make_batches(dataset: Dataset, **changes) -> BatchMaker:
         "batch_size": 4,
         "window_size": 16,
         "negative_share": 0.0,
+        "negative_candidates": 1,
         "augmentation": Augmentation(),
         "seed": 0,
     }

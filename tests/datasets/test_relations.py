@@ -57,3 +57,16 @@ def test_an_event_under_another_condition_is_neither_hit_nor_miss() -> None:
     assert relations.occurrences(after)[1] == Occurrences(sure=(), possible=((1.0, 2.0),))
     assert relations.occurrences(plain)[0] == Occurrences(sure=(), possible=((5.0, 6.0),))
     assert relations.mismatched_videos(after).tolist() == [2, 3, 4]
+
+
+def test_alike_videos_share_rare_words() -> None:
+    asked = sample(0, "the red circle spins", "a")
+    others = [
+        sample(1, "the blue square grows", "b"),
+        sample(2, "the red square grows", "c"),
+        sample(3, "the circle spins", "d"),
+    ]
+    relations = Relations(dataset(asked, *others))
+    alike = relations.likeness(asked, np.array([1, 2, 3, 4]))
+    assert alike.argsort().tolist() == [3, 0, 1, 2]
+    assert alike[3] == 0

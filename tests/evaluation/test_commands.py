@@ -233,7 +233,7 @@ def test_ctrl_c_exits_130_and_the_run_goes_on(
         (["train", "--out", "r"], 2, "--dataset"),
         (["train", "--dataset", "none.jsonl", "--out", "r"], 3, "no catalog"),
         (["train", "--dataset", "none.jsonl", "--features", "{db}", "--out", "r"], 3, "no such"),
-        (["train", "--dataset", "{q}", "--features", "{q}", "--out", "r"], 3, "not a"),
+        (["train", "--dataset", "{q}", "--features", "{q}", "--out", "r"], 3, "neither a catalog"),
         (
             ["train", "--dataset", "{q}", "--features", "{db}", "--out", "r", "--set", "x=1"],
             2,

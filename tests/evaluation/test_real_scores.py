@@ -58,5 +58,7 @@ def test_chance_on_activitynet(real_data: Path) -> None:
 
 def mean_of_draws(samples, protocol: str) -> list[float]:
     truths = truths_of(samples, "raw")
-    figures = [score(RANDOM[protocol](samples, seed, count=1), truths) for seed in range(RANDOM_DRAWS)]
+    figures = [
+        score(RANDOM[protocol](samples, seed, count=1), truths) for seed in range(RANDOM_DRAWS)
+    ]
     return [float(np.mean([figure[name] for figure in figures])) for name in RECALLS]

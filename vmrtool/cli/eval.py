@@ -53,6 +53,10 @@ def eval(
         Path | None,
         typer.Option(metavar="FILE", help="Write the first model's predictions as JSONL."),
     ] = None,
+    per_query: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Write every method's figures of every query as JSONL."),
+    ] = None,
     corpus: Annotated[
         bool, typer.Option("--corpus", help="Also search the whole archive for each query.")
     ] = False,
@@ -102,6 +106,7 @@ def eval(
     from vmrtool.evaluation.evaluate import evaluate, load_contestant
     from vmrtool.evaluation.groups import BREAKDOWNS
     from vmrtool.evaluation.predictions import read_predictions, write_predictions
+    from vmrtool.evaluation.rows import write_per_query
     from vmrtool.features.device import choose_device
 
     if truth not in ("raw", "clipped"):
@@ -151,6 +156,8 @@ def eval(
         )
     if save_predictions is not None:
         write_predictions(save_predictions, samples, result.predictions)
+    if per_query is not None:
+        write_per_query(per_query, samples, result.rows)
     document = result.to_json(
         parts, split=chosen_split(dataset[0], split, "test"), truth=truth, corpus=corpus, by=by
     )

@@ -83,6 +83,7 @@ class BatchMaker:
         batch_size: int,
         window_size: int,
         negative_share: float,
+        negative_candidates: int,
         augmentation: Augmentation,
         seed: int,
     ) -> None:
@@ -95,6 +96,8 @@ class BatchMaker:
             batch_size: pairs a batch, mismatched ones included.
             window_size: most snippets the network takes.
             negative_share: share of each batch that is mismatched.
+            negative_candidates: random videos among which a mismatched one is chosen, the one
+                whose sentences are most like the query; 1 chooses at random.
             augmentation: how examples are varied.
             seed: decides everything random.
         """
@@ -111,6 +114,7 @@ class BatchMaker:
         self._stretches = stretches
         self._window_size = window_size
         self._augmentation = augmentation
+        self._candidates = negative_candidates
         self._seed = seed
         self._matched = min(batch_size, max(1, round(batch_size * (1 - negative_share))))
         self._mismatched = batch_size - self._matched
@@ -157,7 +161,9 @@ class BatchMaker:
             others = self._relations.mismatched_videos(self._dataset.samples[i])
             if len(others) == 0:  # it happens everywhere, or there is one video only
                 continue
-            video = int(rng.choice(others))
+            candidates = rng.choice(others, size=min(self._candidates, len(others)), replace=False)
+            alike = self._relations.likeness(self._dataset.samples[i], candidates)
+            video = int(candidates[alike.argmax()])
             size = self._dataset.videos[video].n_snippets
             window = choose_window(size, [], self._window_size, self._augmentation, rng)
             examples.append(Example(int(i), video, *window, matched=False))

@@ -30,7 +30,7 @@ class StretchLabels:
         """Takes the data set and where each query's moment happens in it."""
         self._dataset = dataset
         self._relations = relations
-        self._known: dict[int, dict[int, _Spans]] = {}
+        self._known: dict[tuple[int, int], _Spans | None] = {}
 
     def label(
         self,
@@ -64,11 +64,10 @@ class StretchLabels:
             offset = np.array([window.first, window.first + 1], dtype=np.float64)
             shown.append(spans[mask] + offset)
         for q, query in enumerate(queries):
-            known = self._spans_of(query.sample)
             for b, window in enumerate(windows):
-                if window.video not in known:
+                where, real = self._spans_of(query.sample, window.video), len(shown[b])
+                if where is None:
                     continue
-                where, real = known[window.video], len(shown[b])
                 ignore[q, b, :real] |= (_shared(shown[b], where.touched) >= _APART).any(axis=1)
                 if len(where.sure):
                     least = 0.0 if b == q else _SURE
@@ -76,16 +75,19 @@ class StretchLabels:
         ignore &= ~positive
         return positive, ignore
 
-    def _spans_of(self, sample: int) -> dict[int, _Spans]:
-        """Video -> the snippets of the sample's moments, worked out once."""
-        if sample not in self._known:
-            known = {}
-            for v, where in self._relations.occurrences(self._dataset.samples[sample]).items():
-                cells = self._dataset.videos[v].cells
+    def _spans_of(self, sample: int, video: int) -> _Spans | None:
+        """The snippets of the sample's moments in the video, worked out once; None: it has none."""
+        key = (sample, video)
+        if key not in self._known:
+            where = self._relations.occurrences(self._dataset.samples[sample]).get(video)
+            if where is None:
+                self._known[key] = None
+            else:
+                cells = self._dataset.videos[video].cells
                 sure = _spans(cells, where.sure)
-                known[v] = _Spans(sure, np.concatenate([sure, _spans(cells, where.possible)]))
-            self._known[sample] = known
-        return self._known[sample]
+                touched = np.concatenate([sure, _spans(cells, where.possible)])
+                self._known[key] = _Spans(sure, touched)
+        return self._known[key]
 
 
 def _spans(

@@ -5,7 +5,7 @@ only where the data set gives no reason to think that its moment happens there.
 """
 
 import re
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
@@ -52,8 +52,13 @@ class Relations:
     def __init__(self, dataset: Dataset) -> None:
         """Groups the data set's moments by event, by event without condition and by sentence."""
         self._n_videos = len(dataset.videos)
+        self._words: list[set[str]] = [set() for _ in dataset.videos]
+        for sample, video in zip(dataset.samples, dataset.video_of, strict=True):
+            self._words[video] |= set(sentence_key(sample.query).split())
+        self._uses = Counter(word for words in self._words for word in words)
         self._sure = _Groups()
         self._base = _Groups()
+        self._known: dict[tuple[str, ...], dict[int, Occurrences]] = {}
         for index, sample in enumerate(dataset.samples):
             video = dataset.video_of[index]
             for key in _sure_keys(sample):
@@ -63,19 +68,33 @@ class Relations:
 
     def occurrences(self, sample: Sample) -> dict[int, Occurrences]:
         """Video index -> where the sample's moment happens, for every video it may happen in."""
-        sure = self._sure.lookup(_sure_keys(sample))
-        possible = self._base.lookup(_base_keys(sample))
-        return {
-            video: Occurrences(
-                tuple(sorted(sure.get(video, ()))), tuple(sorted(possible.get(video, ())))
-            )
-            for video in sorted(sure.keys() | possible.keys())
-        }
+        keys = (*_sure_keys(sample), *_base_keys(sample))
+        if keys not in self._known:
+            sure = self._sure.lookup(_sure_keys(sample))
+            possible = self._base.lookup(_base_keys(sample))
+            self._known[keys] = {
+                video: Occurrences(
+                    tuple(sorted(sure.get(video, ()))), tuple(sorted(possible.get(video, ())))
+                )
+                for video in sorted(sure.keys() | possible.keys())
+            }
+        return self._known[keys]
 
     def mismatched_videos(self, sample: Sample) -> NDArray[np.int64]:
         """The videos in which the sample's moment is not known to happen."""
         known = self.occurrences(sample).keys()
         return np.array([v for v in range(self._n_videos) if v not in known], dtype=np.int64)
+
+    def likeness(self, sample: Sample, videos: NDArray[np.int64]) -> NDArray[np.float64]:
+        """How much of the sample's sentence the sentences of each video say -> (V,).
+
+        Words in common, each weighing the less the more videos' sentences use it. A video that
+        is alike but mismatched shows something close to what the query asks for.
+        """
+        words = set(sentence_key(sample.query).split())
+        return np.array(
+            [sum(1.0 / self._uses[word] for word in words & self._words[v]) for v in videos]
+        )
 
 
 class _Groups:

@@ -1,11 +1,15 @@
 """Rows of an evaluation: one method's figures, per query and seed, and their summaries."""
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from vmrtool.datasets.samples import Sample
 
 Figures = dict[str, NDArray[np.float64]]
 """Name of a figure -> its value for every query (Q,), in percent."""
@@ -68,3 +72,21 @@ def breakdown(rows: Sequence[Row], groups: Sequence[tuple[int, str]]) -> list[di
         for row in rows
         for group, chosen in members.items()
     ]
+
+
+def write_per_query(path: Path, samples: Sequence[Sample], rows: Sequence[Row]) -> None:
+    """Writes one JSON line a query and row: its figures, each the mean over the row's seeds."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("w", encoding="utf-8") as lines:
+        for row in rows:
+            means = {name: np.mean([run[name] for run in row.runs], axis=0) for name in row.runs[0]}
+            for index, sample in enumerate(samples):
+                figures = {name: float(values[index]) for name, values in means.items()}
+                line = {
+                    "method": row.method,
+                    "qid": sample.qid,
+                    "vid": sample.vid,
+                    "query": sample.query,
+                    **figures,
+                }
+                lines.write(json.dumps(line, ensure_ascii=False) + "\n")

@@ -29,6 +29,8 @@ class TrainingSettings:
             the last epoch.
         negative_share: share of each batch that is a query with a video where its moment does not
             happen, all of whose snippets are background.
+        negative_candidates: random videos among which the mismatched one is chosen that is most
+            like the query in its own queries' words; 1 chooses at random.
         start_end_weight, segment_weight: weights of the paper's two losses.
         min_word_count: words rarer than this in the training sentences are unknown.
         crop, crop_shortest, snippet_dropout, noise: see `vmrtool.datasets.crops.Augmentation`.
@@ -45,6 +47,7 @@ class TrainingSettings:
     select: str = "mIoU"
     validation_share: float = 0.1
     negative_share: float = 0.0
+    negative_candidates: int = 1
     start_end_weight: float = 1.0
     segment_weight: float = 1.0
     min_word_count: int = 1
@@ -57,7 +60,7 @@ class TrainingSettings:
         """Raises UsageError for a value out of its range."""
         if self.schedule not in SCHEDULES:
             raise UsageError(f"training.schedule is {self.schedule!r}, not {_either(SCHEDULES)}")
-        for name in ("epochs", "batch_size", "min_word_count"):
+        for name in ("epochs", "batch_size", "min_word_count", "negative_candidates"):
             if getattr(self, name) < 1:
                 raise UsageError(f"training.{name} is {getattr(self, name)}, not at least 1")
         for name in ("warmup", "validation_share", "negative_share", "crop", "snippet_dropout"):

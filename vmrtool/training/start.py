@@ -125,6 +125,7 @@ def train(
         batch_size=training.batch_size,
         window_size=config.max_snippets,
         negative_share=training.negative_share,
+        negative_candidates=training.negative_candidates,
         augmentation=Augmentation(
             training.crop, training.crop_shortest, training.snippet_dropout, training.noise
         ),
