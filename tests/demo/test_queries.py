@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from vmrtool.demo.queries import occurrences, queries_for_archive
-from vmrtool.demo.scenes import COLOURS, KINDS, PAIR_KINDS
+from vmrtool.demo.scenes import COLOURS, KINDS, PAIR_KINDS, plan_video
 from vmrtool.demo.sentences import LONGEST, NOUNS, VERBS, plain_sentence
 
 
@@ -108,3 +108,13 @@ def test_no_sentence_could_mean_another_kind(plans):
     for kind, forms in VERBS.items():
         for form in itertools.chain(*forms):
             assert meanings.setdefault(form, kind) == kind
+
+
+def test_more_rounds_ask_the_same_videos_in_other_words() -> None:
+    scenes = [plan_video(3, index) for index in range(8)]
+    once, often = queries_for_archive(3, scenes), queries_for_archive(3, scenes, rounds=3)
+    for few, many in zip(once, often, strict=True):
+        assert many[: len(few)] == few
+        assert len(many) > 2 * len(few)
+        assert len({query.text for query in many}) == len(many)
+        assert {query.event for query in few} <= {query.event for query in many}

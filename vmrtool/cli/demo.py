@@ -22,6 +22,9 @@ def render(
     directory: Annotated[Path, typer.Argument(metavar="DIR", help="Where to; made if need be.")],
     videos: Annotated[int, typer.Option(help="How many videos.")] = 20,
     seed: Annotated[int, typer.Option(help="Another seed, another archive.")] = 0,
+    rounds: Annotated[
+        int, typer.Option(help="Ask so many times, each in other words; for training.")
+    ] = 1,
     jobs: Annotated[
         int | None, typer.Option(help="Processes at work.", show_default="one a core")
     ] = None,
@@ -39,7 +42,12 @@ def render(
     with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
         task = progress.add_task("", total=videos)
         summary = render_archive(
-            directory, videos, seed, jobs, on_video=lambda _: progress.advance(task)
+            directory,
+            videos,
+            seed,
+            jobs,
+            on_video=lambda _: progress.advance(task),
+            rounds=rounds,
         )
     if as_json or not sys.stdout.isatty():
         result = {

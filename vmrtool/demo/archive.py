@@ -41,15 +41,18 @@ def render_archive(
     seed: int,
     jobs: int | None = None,
     on_video: Callable[[VideoFile], None] | None = None,
+    *,
+    rounds: int = 1,
 ) -> ArchiveSummary:
     """Render `videos` videos and their queries into `directory`, which is made if need be.
 
-    The result depends on `videos` and `seed` alone, not on `jobs` (processes; by default one a
+    `rounds` asks so many times, each in other words; for training. The result depends on `videos`,
+    `seed` and `rounds` alone, not on `jobs` (processes; by default one a
     core). `on_video` is called in this process for each video as it is done. With more than one
     job the calling script needs the usual `if __name__ == "__main__":` guard.
     """
     directory = Path(directory)
-    _check(directory, videos, seed, jobs)
+    _check(directory, videos, seed, jobs, rounds)
     directory.mkdir(parents=True, exist_ok=True)
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     jobs = min(jobs or cores or 1, videos)
@@ -72,20 +75,22 @@ def render_archive(
                 pool.shutdown(wait=False, cancel_futures=True)
                 raise
     files = tuple(done[index] for index in range(videos))
-    rows = _rows(seed, files)
+    rows = _rows(seed, files, rounds)
     _write_rows(directory / QUERIES, rows)
     names = [row["event"] for row in rows]
     plain = [name for name in names if " after " not in name and " before " not in name]
     return ArchiveSummary(directory, files, len(rows), len(rows) - len(plain), len(set(plain)))
 
 
-def _check(directory: Path, videos: int, seed: int, jobs: int | None) -> None:
+def _check(directory: Path, videos: int, seed: int, jobs: int | None, rounds: int) -> None:
     if videos < 1:
         raise UsageError(f"cannot render {videos} videos", remedy="Ask for at least one.")
     if not 0 <= seed <= LARGEST_SEED:
         raise UsageError(f"seed {seed} is out of range", remedy=f"Choose 0 to {LARGEST_SEED}.")
     if jobs is not None and jobs < 1:
         raise UsageError(f"cannot work with {jobs} jobs", remedy="Ask for at least one.")
+    if rounds < 1:
+        raise UsageError(f"cannot ask in {rounds} rounds", remedy="Ask for at least one.")
     if directory.exists() and not directory.is_dir():
         raise UsageError(f"{directory} is not a directory", remedy="Name another place.")
     queries = directory / QUERIES
@@ -105,11 +110,11 @@ def _render_one(directory: Path, seed: int, index: int) -> VideoFile:
     return write_video(plan_video(seed, index), directory)
 
 
-def _rows(seed: int, files: tuple[VideoFile, ...]) -> list[dict[str, Any]]:
+def _rows(seed: int, files: tuple[VideoFile, ...], rounds: int) -> list[dict[str, Any]]:
     """The lines of `queries.jsonl`, times in seconds to the millisecond."""
     scenes = [plan_video(seed, index) for index in range(len(files))]
     rows: list[dict[str, Any]] = []
-    for file, queries in zip(files, queries_for_archive(seed, scenes), strict=True):
+    for file, queries in zip(files, queries_for_archive(seed, scenes, rounds), strict=True):
         for query in queries:
             rows.append(
                 {

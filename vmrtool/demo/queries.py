@@ -38,18 +38,25 @@ class _Condition:
     matters: bool  # not every occurrence of the event qualifies
 
 
-def queries_for_archive(seed: int, scenes: Iterable[Scene]) -> list[list[Query]]:
-    """The queries of each video, in order; a shorter archive has the first of a longer one's."""
-    plain = temporal = 0
-    archive = []
-    for index, scene in enumerate(scenes):
-        rng = np.random.default_rng([seed, index, _STREAM])
-        queries = plain_queries(scene, rng)
-        plain += len(queries)
-        due = round(plain / (ONE_IN - 1)) - temporal
-        queries += temporal_queries(scene, due, rng)
-        temporal += due
-        archive.append(queries)
+def queries_for_archive(seed: int, scenes: Iterable[Scene], rounds: int = 1) -> list[list[Query]]:
+    """The queries of each video, in order; a shorter archive has the first of a longer one's.
+
+    Each of the `rounds` asks of every event in other words, and of other conditions; the first
+    is the same however many follow.
+    """
+    planned = list(scenes)
+    archive: list[list[Query]] = [[] for _ in planned]
+    for number in range(rounds):
+        plain = temporal = 0
+        for index, scene in enumerate(planned):
+            rng = np.random.default_rng([seed, index, _STREAM + number])
+            queries = plain_queries(scene, rng)
+            plain += len(queries)
+            due = round(plain / (ONE_IN - 1)) - temporal
+            queries += temporal_queries(scene, due, rng)
+            temporal += due
+            known = {query.text for query in archive[index]}
+            archive[index] += [query for query in queries if query.text not in known]
     return archive
 
 
