@@ -282,17 +282,24 @@ def test_catalog_tables(catalog: Path) -> None:
 
 
 def test_demo(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The archive that the guide renders, but for its pictures."""
     from vmrtool.demo import archive
     from vmrtool.demo.encode import VideoFile
+    from vmrtool.demo.scenes import Scene
 
-    rows = archive._rows(7, (VideoFile("blocks-s7-000", "blocks-s7-000.mp4", 900, 46.2),))
-    assert_documented("Data sets", rows[0])
-    [example] = [b for kind, b in FENCED.findall(text_of("formats.md")) if kind == "json"]
-    assert json.loads(example) == rows[0]
-    summary = archive.ArchiveSummary(tmp_path, (), 17, 3, 11)
-    monkeypatch.setattr(archive, "render_archive", lambda *_, **__: summary)
-    printed = CliRunner().invoke(app, ["demo", "render", str(tmp_path), "--json"])
-    assert_documented("vmrtool.demo/1", json.loads(printed.stdout))
+    def write(scene: Scene, folder: Path) -> VideoFile:
+        return VideoFile(scene.vid, f"{scene.vid}.mp4", len(scene.pts), scene.duration_s)
+
+    monkeypatch.setattr(archive, "write_video", write)
+    words = ["demo", "render", str(tmp_path), "--videos", "3", "--seed", "7", "--jobs", "1"]
+    told = json.loads(CliRunner().invoke(app, [*words, "--json"]).stdout)
+    assert_documented("vmrtool.demo/1", told)
+    [shown] = [json.loads(b) for kind, b in FENCED.findall(text_of("guide.md")) if kind == "json"]
+    assert told | {"directory": ""} == shown | {"directory": ""}
+    rows = (tmp_path / "queries.jsonl").read_text(encoding="utf-8").splitlines()
+    assert_documented("Data sets", json.loads(rows[0]))
+    [row] = [b for kind, b in FENCED.findall(text_of("formats.md")) if kind == "json"]
+    assert json.loads(row) == json.loads(rows[0])
 
 
 def test_predictions(tmp_path: Path) -> None:
@@ -355,11 +362,14 @@ def test_train_and_run_folder_and_eval(tmp_path: Path) -> None:
     document["config"] = document["recipe"] = None
     assert_documented("The model file", document)
 
-    words = ["eval", *source, "--model", str(out), "--corpus", "--breakdown", "kind", "--json"]
+    each = tmp_path / "each.jsonl"
+    words = ["eval", *source, "--model", str(out), "--corpus", "--breakdown", "kind"]
+    words += ["--per-query", str(each), "--json"]
     scored = CliRunner().invoke(app, words)
     assert scored.exit_code == 0, scored.output
     told = json.loads(scored.stdout)
     assert_documented("vmrtool.eval/1", told)
+    assert_documented("Figures of every query", json.loads(each.read_text().splitlines()[0]))
     figures = " ".join(documented("vmrtool.eval/1", table=1))
     assert {name for name in told["rows"][0] if FIGURE.match(name)} <= expanded(figures)
 
