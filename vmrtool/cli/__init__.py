@@ -14,6 +14,12 @@ from rich.console import Console
 from rich.markup import escape
 from typer.core import TyperGroup
 
+from vmrtool.cli.catalog import catalog_app
+from vmrtool.cli.demo import demo_app
+from vmrtool.cli.eval import eval as evaluate
+from vmrtool.cli.index import index
+from vmrtool.cli.search import search
+from vmrtool.cli.train import train
 from vmrtool.errors import VmrtoolError
 
 
@@ -25,20 +31,25 @@ def report_error(message: str, remedy: str | None = None) -> None:
         console.print(f"[dim]{escape(remedy)}[/]")
 
 
+def _debugging() -> bool:
+    return os.environ.get("VMRTOOL_DEBUG", "").lower() not in ("", "0", "false", "no", "off")
+
+
 class _Commands(TyperGroup):
     """Turns errors into one to three lines on stderr and DESIGN's exit codes."""
 
     def invoke(self, ctx: Any) -> Any:
         try:
             return super().invoke(ctx)
-        except (VmrtoolError, OSError, RuntimeError, ValueError, MemoryError) as error:
-            if os.environ.get("VMRTOOL_DEBUG"):
+        except Exception as error:
+            own = type(error).__module__.partition(".")[0] == "typer"  # usage errors, exits
+            if own or isinstance(error, BrokenPipeError):
+                raise
+            if _debugging():
                 traceback.print_exc()
             if isinstance(error, VmrtoolError):
                 report_error(str(error), error.remedy)
                 raise typer.Exit(error.exit_code) from error
-            if isinstance(error, BrokenPipeError) or type(error).__module__.startswith("typer"):
-                raise
             if isinstance(error, OSError):
                 where = f"{error.filename}: " if error.filename else ""
                 report_error(f"{where}{error.strerror or error}")
@@ -84,24 +95,12 @@ def options(
         os.environ["VMRTOOL_DEBUG"] = "1"
 
 
-def _register() -> None:
-    import importlib
-
-    for name in ("index", "search", "train", "eval"):
-        try:
-            module = importlib.import_module(f"vmrtool.cli.{name}")
-        except ModuleNotFoundError:
-            continue
-        app.command(name)(getattr(module, name))
-    for name in ("catalog", "models", "demo"):
-        try:
-            module = importlib.import_module(f"vmrtool.cli.{name}")
-        except ModuleNotFoundError:
-            continue
-        app.add_typer(getattr(module, f"{name}_app"), name=name)
-
-
-_register()
+app.command("index")(index)
+app.command("search")(search)
+app.command("train")(train)
+app.command("eval")(evaluate)
+app.add_typer(catalog_app, name="catalog")
+app.add_typer(demo_app, name="demo")
 
 
 def main() -> None:

@@ -253,6 +253,7 @@ def save_backbone(
     }
     tensors = {key: tensor.contiguous() for key, tensor in network.state_dict().items()}
     save_file(tensors, path, metadata={"backbone": json.dumps(about)})
+    Path(path).chmod(0o644)  # safetensors writes files that only their owner can read
 
 
 def _weights_path(name: str, weights: Path | str | None) -> Path:

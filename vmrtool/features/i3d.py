@@ -73,8 +73,9 @@ class ConvUnit(nn.Module):
 
     def fold(self) -> None:
         """Take the batch norm's fixed scale and shift into the convolution."""
-        self.conv3d = fuse_conv_bn_eval(self.conv3d, self.bn)
-        self.bn = nn.Identity()
+        if isinstance(self.bn, nn.BatchNorm3d):
+            self.conv3d = fuse_conv_bn_eval(self.conv3d, self.bn)
+            self.bn = nn.Identity()
 
 
 def max_pool(x: Tensor, kernel: tuple[int, int, int], stride: tuple[int, int, int]) -> Tensor:

@@ -75,15 +75,15 @@ def cut(
 
 
 def batches(
-    windows: Sequence[WindowFeatures], size: int
+    windows: Sequence[WindowFeatures], size: int, longest: int
 ) -> Iterator[tuple[list[int], torch.Tensor, torch.Tensor]]:
     """Yields windows in batches of one fixed shape for each padded length.
 
     Each is the indexes of its windows (at most `size`), features float32 (size, N, Dv) and mask
-    (size, N) bool on the CPU. N is the windows' length rounded up; rows without a window repeat
-    the batch's first.
+    (size, N) bool on the CPU. N is the windows' length rounded up, at most `longest`, the most
+    snippets the network takes; rows without a window repeat the batch's first.
     """
-    padded = [-(-len(window) // _STEP) * _STEP for window in windows]
+    padded = [min(-(-len(window) // _STEP) * _STEP, longest) for window in windows]
     for length in sorted(set(padded)):
         members = [index for index, n in enumerate(padded) if n == length]
         for start in range(0, len(members), size):
@@ -111,7 +111,7 @@ def ground_windows(
     """
     network, device = model.network, model.device
     found: list[list[Candidate]] = [[] for _ in windows]
-    for chosen, features, mask in batches(windows, batch_size(device)):
+    for chosen, features, mask in batches(windows, batch_size(device), model.config.max_snippets):
         rows = [query_of[index] for index in chosen]
         asked = torch.tensor(rows + rows[:1] * (len(features) - len(rows)), device=device)
         mask = mask.to(device)

@@ -41,7 +41,9 @@ def pool_windows(
         snippet, counted from the window's first.
     """
     pooled = {}
-    for chosen, features, mask in batches(windows, batch_size(model.device)):
+    for chosen, features, mask in batches(
+        windows, batch_size(model.device), model.config.max_snippets
+    ):
         video = model.network.encode_video(features.to(model.device), mask.to(model.device))
         for row, index in enumerate(chosen):
             spans = stretches(len(windows[index]), model.pooling)
