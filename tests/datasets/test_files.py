@@ -117,3 +117,12 @@ def test_files_that_cannot_be_used(tmp_path: Path) -> None:
     for vid, why in (("a", "2 arrays, not one"), ("b", "a dict, not a tensor"), ("c", "cannot be")):
         with pytest.raises(DataError, match=why):
             get(folder, vid)
+
+
+@pytest.mark.parametrize("n", [1, 3])
+@pytest.mark.parametrize("shape", ["N D", "1 N D", "N D 1 1"])
+def test_arrays_with_axes_of_length_one(tmp_path: Path, n: int, shape: str) -> None:
+    values = np.arange(n * 4.0).reshape(n, 4)
+    stored = {"N D": values, "1 N D": values[None], "N D 1 1": values[..., None, None]}[shape]
+    np.save(tmp_path / "a.npy", stored)
+    assert np.array_equal(get(tmp_path).features, values)

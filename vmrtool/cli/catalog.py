@@ -171,7 +171,11 @@ def _table(*rows: tuple[str, str]) -> None:
 def _extractor(row: dict[str, Any] | None) -> str:
     if row is None:
         return "none yet"
-    settings = ", ".join(f"{name} {value}" for name, value in row["settings"].items())
+    settings = ", ".join(
+        f"{name} {value if isinstance(value, str) else json.dumps(value)}"
+        for name, value in row["settings"].items()
+        if value is not None
+    )
     return f"{row['backbone']} ({settings}), weights {row['weights_sha256'][:12]}"
 
 

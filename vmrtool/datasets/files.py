@@ -148,8 +148,9 @@ def _stored(
 ) -> StoredVideo | None:
     """The array with its snippets' cells; None for an array without snippets."""
     values = np.asarray(values)
-    if values.ndim > 2:  # (1, N, D) and (N, D, 1, 1) are common ways to store the same
-        values = values.squeeze()
+    # (N, D, 1, 1) and (1, N, D) are common ways to store the same.
+    while values.ndim > 2 and 1 in (values.shape[0], values.shape[-1]):
+        values = values[..., 0] if values.shape[-1] == 1 else values[0]
     if values.ndim != 2 or not np.issubdtype(values.dtype, np.number):
         raise DataError(
             f"{source}: features of {sample.vid!r} are {values.dtype} {values.shape}, "
