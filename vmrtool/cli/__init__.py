@@ -14,12 +14,8 @@ from rich.console import Console
 from rich.markup import escape
 from typer.core import TyperGroup
 
-from vmrtool.cli.catalog import catalog_app
-from vmrtool.cli.demo import demo_app
-from vmrtool.cli.eval import eval as evaluate
-from vmrtool.cli.index import index
-from vmrtool.cli.search import search
-from vmrtool.cli.train import train
+from vmrtool.cli import catalog, demo, index, search, train
+from vmrtool.cli import eval as evaluate
 from vmrtool.errors import VmrtoolError
 
 
@@ -95,12 +91,12 @@ def options(
         os.environ["VMRTOOL_DEBUG"] = "1"
 
 
-app.command("index")(index)
-app.command("search")(search)
-app.command("train")(train)
-app.command("eval")(evaluate)
-app.add_typer(catalog_app, name="catalog")
-app.add_typer(demo_app, name="demo")
+app.command("index")(index.index)
+app.command("search")(search.search)
+app.command("train")(train.train)
+app.command("eval")(evaluate.eval)
+app.add_typer(catalog.catalog_app, name="catalog")
+app.add_typer(demo.demo_app, name="demo")
 
 
 def main() -> None:

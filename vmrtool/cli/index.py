@@ -177,7 +177,10 @@ class _Display:
         self.progress = Follower()
         self._console = console
         self._live = Progress(
-            BarColumn(bar_width=20), TextColumn("{task.description}"), console=console, transient=True
+            BarColumn(bar_width=20),
+            TextColumn("{task.description}"),
+            console=console,
+            transient=True,
         )
         self._task: TaskID | None = None
         self._told = 0.0

@@ -22,6 +22,8 @@ def predict(
 
     A video that fits into one window is answered as in the paper, by P_start P_end. Of a longer
     one every window is asked, and the answers are compared by the score that also ranks a search.
+    So are all answers to queries that name their event: it may happen several times, and the
+    likeliest start and the likeliest end then belong to different occurrences.
 
     Args:
         model: in evaluation mode.
@@ -33,8 +35,9 @@ def predict(
     longest = model.config.max_snippets
     orders: dict[Order, list[int]] = {"grounding": [], "score": []}
     for index in range(len(dataset)):
+        once = dataset.samples[index].event is None
         fits = dataset.video(index).n_snippets <= longest
-        orders["grounding" if fits else "score"].append(index)
+        orders["grounding" if once and fits else "score"].append(index)
     for order, members in orders.items():
         for low in range(0, len(members), _GROUP):
             group = dataset.select(members[low : low + _GROUP])
