@@ -29,28 +29,47 @@ def test_defaults_prefer_what_speaks_for_a_moment() -> None:
     assert weights.score(0.0, -6.0, -3.0) < 0.05
 
 
-def test_fit_finds_the_weights_that_made_the_data() -> None:
-    true = RankingWeights(bias=-1.0, similarity=4.0, grounding=0.5, presence=0.8)
-    columns = torch.randn(8000, 3) * torch.tensor([0.3, 2.0, 1.5]) + torch.tensor([0.2, -4.0, 0.0])
-    rows = [tuple(row) for row in columns.tolist()]
-    chance = torch.tensor([true.score(*row) for row in rows])
-    right = (torch.rand(8000) < chance).tolist()
-    fitted = fit_ranking(rows, right)
-    assert fitted.similarity == pytest.approx(4.0, abs=0.6)
-    assert fitted.grounding == pytest.approx(0.5, abs=0.1)
-    assert fitted.presence == pytest.approx(0.8, abs=0.1)
+def test_fit_finds_the_direction_that_wins_and_a_calibrated_scale() -> None:
+    # In every choice one of 20 rows is right, drawn by the softmax of these weights.
+    true = torch.tensor([4.0, 0.5, 0.8])
+    spread, centre = torch.tensor([0.3, 2.0, 1.5]), torch.tensor([0.2, -4.0, 0.0])
+    columns = torch.randn(600, 20, 3) * spread + centre
+    winner = torch.multinomial((columns @ true).softmax(dim=1), 1)
+    right = torch.zeros(600, 20, dtype=torch.bool).scatter(1, winner, True).flatten().tolist()
+    rows = [tuple(row) for row in columns.flatten(0, 1).tolist()]
+    choices = torch.arange(12000).reshape(600, 20).tolist()
+    fitted = fit_ranking(rows, right, choices, ridge=0.0)
+    assert fitted.grounding / fitted.similarity == pytest.approx(0.5 / 4.0, abs=0.03)
+    assert fitted.presence / fitted.similarity == pytest.approx(0.8 / 4.0, abs=0.04)
     scores = torch.tensor([fitted.score(*row) for row in rows])
-    assert scores.mean().item() == pytest.approx(sum(right) / 8000, abs=1e-4)  # calibrated
+    assert scores.mean().item() == pytest.approx(1 / 20, abs=1e-4)
+
+
+def test_close_rivals_decide_not_the_many_easy_ones() -> None:
+    # Similarity tells the archive's wrong rows at a glance; among rivals only the span does.
+    rows = [(0.8, -1.0, 0.0), (0.8, -3.0, 0.0), *[(0.0, -1.0, 0.0)] * 50] * 30
+    right = [True, False, *[False] * 50] * 30
+    everything = [list(range(52 * k, 52 * k + 52)) for k in range(30)]
+    rivals = [[52 * k, 52 * k + 1] for k in range(30)]
+    fitted = fit_ranking(rows, right, everything + rivals)
+    assert fitted.score(*rows[0]) > fitted.score(*rows[1]) > fitted.score(*rows[2])
+    assert fitted.score(*rows[0]) > 0.9
 
 
 def test_fit_of_separable_data_and_without_segmentation() -> None:
     rows = [(s / 10, -3.0, None) for s in range(-10, 10)]
-    fitted = fit_ranking(rows, [s > 0 for s, _, _ in rows])
+    fitted = fit_ranking(rows, [s > 0 for s, _, _ in rows], [list(range(20))])
     assert fitted.presence == 0.0 and math.isfinite(fitted.bias)
     assert fitted.score(0.9, -3.0, None) > 0.95 > 0.05 > fitted.score(-0.9, -3.0, None)
 
 
-@pytest.mark.parametrize("right", [[True, True], [False, False], [True]])
+def test_a_row_may_compete_in_no_choice() -> None:
+    rows = [(0.9, -1.0, 0.0), (0.1, -1.0, 0.0), (0.5, -1.0, 0.0)]
+    fitted = fit_ranking(rows, [True, False, False], [[0, 1], [2]])
+    assert fitted.similarity > 0
+
+
+@pytest.mark.parametrize("right", [[True, True], [False, False]])
 def test_fit_needs_right_and_wrong(right: list[bool]) -> None:
-    with pytest.raises(ValueError, match="some right and some wrong"):
-        fit_ranking([(0.1, -1.0, 0.0), (0.2, -2.0, 0.0)], right)
+    with pytest.raises(ValueError, match="between right and wrong"):
+        fit_ranking([(0.1, -1.0, 0.0), (0.2, -2.0, 0.0)], right, [[0, 1]])

@@ -5,6 +5,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
+from torch import Tensor
+from torch.nn import functional as F
 
 
 @dataclass(frozen=True)
@@ -37,31 +39,87 @@ class RankingWeights:
 
 
 def fit_ranking(
-    rows: Sequence[tuple[float, float, float | None]], right: Sequence[bool], *, ridge: float = 1e-3
+    rows: Sequence[tuple[float, float, float | None]],
+    right: Sequence[bool],
+    choices: Sequence[Sequence[int]],
+    *,
+    ridge: float = 1e-2,
 ) -> RankingWeights:
-    """Logistic regression of `right` on rows of (similarity, log span probability, presence).
+    """Weights that put right answers first, on a scale on which the score is a probability.
 
-    rows: predicted moments of many queries over a whole validation archive, right: whether each is
-    a right answer. Columns are standardised for the fit, `ridge` keeps separable data finite.
-    Raises ValueError unless there are both right and wrong rows.
+    First the direction: in the softmax over a choice's rows, the right ones together are to win,
+    whichever of them it is. How likely a row taken by itself is right is another matter: most rows
+    are wrong for reasons that are easy to see, and a fit to all of them alike gives little weight
+    to what tells close rivals apart. Then the scale and the
+    bias: logistic regression of `right` on the direction, over all rows.
+
+    Args:
+        rows: (similarity, log span probability, presence) of predicted moments of many queries.
+        right: whether each is a right answer.
+        choices: rows that compete, by number; a row may stand in several choices.
+        ridge: keeps the weights of separable data finite; columns are standardised.
+
+    Raises:
+        ValueError: no choice has both right and wrong rows.
     """
-    if len(rows) != len(right) or len(set(right)) < 2:
-        raise ValueError("fitting needs a truth for each row, some right and some wrong")
     x = torch.tensor([[s, g, p or 0.0] for s, g, p in rows], dtype=torch.float64)
-    y = torch.tensor(right, dtype=torch.float64)
-    centre, spread = x.mean(dim=0), x.std(dim=0).clamp(min=1e-9)
-    x = torch.cat([torch.ones(len(x), 1, dtype=x.dtype), (x - centre) / spread], dim=1)
-    weights = torch.zeros(4, dtype=x.dtype)
-    penalty = ridge * len(x) * torch.diag(torch.tensor([0.0, 1.0, 1.0, 1.0], dtype=x.dtype))
+    y = torch.tensor(right, dtype=torch.bool)
+    winners, losers = [], []
+    open_choices = [choice for choice in choices if len({bool(y[row]) for row in choice}) == 2]
+    for number, choice in enumerate(open_choices):
+        winners += [(number, row) for row in choice if y[row]]
+        losers += [(number, row) for row in choice if not y[row]]
+    if not winners:
+        raise ValueError("fitting needs choices between right and wrong rows")
+    spread = x.std(dim=0).clamp(min=1e-9)
+    direction = _direction(x / spread, torch.tensor(winners), torch.tensor(losers), ridge) / spread
+    bias, scale = _calibration(x @ direction, y.double())
+    similarity, grounding, presence = (scale * direction).tolist()
+    return RankingWeights(bias, similarity, grounding, presence)
+
+
+def _direction(x: Tensor, winners: Tensor, losers: Tensor, ridge: float) -> Tensor:
+    """Weights (3,) by which rows of x (R, 3) win: pairs (choice, row) of winners and losers."""
+    weights = torch.zeros(3, dtype=x.dtype, requires_grad=True)
+    optimiser = torch.optim.LBFGS([weights], max_iter=200, line_search_fn="strong_wolfe")
+    choices = int(winners[:, 0].max()) + 1
+
+    def together(score: Tensor, members: Tensor) -> Tensor:
+        """log of the sum of exp(score) over the members of each choice -> (choices,)."""
+        values = score[members[:, 1]]
+        highest = torch.full((choices,), -torch.inf, dtype=x.dtype).scatter_reduce(
+            0, members[:, 0], values.detach(), "amax"
+        )
+        exponents = (values - highest[members[:, 0]]).exp()
+        sums = torch.zeros(choices, dtype=x.dtype).index_add(0, members[:, 0], exponents)
+        return highest + sums.log()
+
+    def loss() -> Tensor:
+        optimiser.zero_grad()
+        score = x @ weights
+        behind = F.softplus(together(score, losers) - together(score, winners))
+        value = behind.mean() + ridge * weights.square().sum()
+        value.backward()
+        return value
+
+    optimiser.step(loss)
+    return weights.detach()
+
+
+def _calibration(score: Tensor, y: Tensor) -> tuple[float, float]:
+    """Bias and scale by which sigmoid(bias + scale score) is how often y is 1."""
+    centre, spread = score.mean(), score.std().clamp(min=1e-9)
+    x = torch.stack([torch.ones_like(score), (score - centre) / spread], dim=1)
+    weights = torch.zeros(2, dtype=x.dtype)
+    penalty = 1e-3 * len(x) * torch.diag(torch.tensor([0.0, 1.0], dtype=x.dtype))
     for _ in range(100):  # Newton: converges in about ten
         p = torch.sigmoid(x @ weights)
         gradient = x.T @ (p - y) + penalty @ weights
         curvature = x.T @ (x * (p * (1 - p))[:, None]) + penalty
-        step = torch.linalg.solve(curvature + 1e-9 * torch.eye(4, dtype=x.dtype), gradient)
+        step = torch.linalg.solve(curvature + 1e-9 * torch.eye(2, dtype=x.dtype), gradient)
         weights = weights - step
         if step.abs().max() < 1e-9:
             break
-    slopes = weights[1:] / spread
-    bias = float(weights[0] - slopes @ centre)
-    similarity, grounding, presence = slopes.tolist()
-    return RankingWeights(bias, similarity, grounding, presence)
+    # A direction that wins choices may still fail over all rows; the order of answers comes first.
+    scale = max(float(weights[1] / spread), 1e-6)
+    return float(weights[0]) - scale * float(centre), scale

@@ -23,12 +23,13 @@ def fit_ranking_weights(
 ) -> RankingWeights:
     """Fits the score on what a search of the data set's videos would find.
 
-    A moment is right where it overlaps, by an IoU of 0.5, a moment of the query's event that the
-    data set gives, in whatever video; it is left out where the event happens under another
-    condition.
+    Each query makes two choices: among all that is found for it, and among what is found in its
+    own video. A moment is right where it overlaps, by an IoU of 0.5, a moment of the query's event
+    that the data set gives, in whatever video; it is left out where the event happens under
+    another condition.
 
     Returns:
-        The weights, or the defaults where all moments are right or all are wrong.
+        The weights, or the defaults where no choice is between right and wrong moments.
     """
     rng = np.random.default_rng([seed, 0xA11])
     count = min(settings.ranking_queries, len(dataset))
@@ -41,22 +42,31 @@ def fit_ranking_weights(
     relations = Relations(dataset)
     rows: list[tuple[float, float, float | None]] = []
     right: list[bool] = []
-    for sample in (dataset.samples[i] for i in chosen):
+    choices: list[list[int]] = []
+    for index in chosen:
+        sample, own = dataset.samples[index], dataset.video_of[index]
         known = relations.occurrences(sample)
         found = archive.find(model, sample.query, shortlist=settings.ranking_videos)
+        of_query: list[int] = []
         for name, moments in found.moments.items():
             where = known.get(int(name))
+            of_video: list[int] = []
             for moment in moments:
                 span = np.array([[moment.start, moment.end]])
                 hit = where is not None and _touches(span, where.sure, _RIGHT)
                 if not hit and where is not None and _touches(span, where.possible, _NEAR):
                     continue
+                of_video.append(len(rows))
                 log_span = math.log(max(moment.grounding, 1e-30))
                 rows.append((moment.similarity, log_span, moment.presence))
                 right.append(hit)
-    if len(set(right)) < 2:
+            of_query += of_video
+            if int(name) == own:
+                choices.append(of_video)
+        choices.append(of_query)
+    if not any(len({right[row] for row in choice}) == 2 for choice in choices):
         return RankingWeights()
-    return fit_ranking(rows, right)
+    return fit_ranking(rows, right, choices)
 
 
 def _touches(
