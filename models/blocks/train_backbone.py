@@ -2,10 +2,11 @@
 
     python models/blocks/train_backbone.py --out models/blocks/backbone.safetensors
 
-Clips are rendered on the fly from procedural archives whose seeds no evaluation uses. At each of
-its time steps the network learns which (colour, shape, kind) events are under way, as shares of
-the step's frames, and beside them what makes them up: which objects are visible and how each
-moves, grows, turns and fades. Two maps inside the network learn the same of the object at each
+`--start FILE` goes on from a backbone instead of from nothing. Clips are rendered on the fly from
+procedural archives whose seeds no evaluation uses. At each of its time steps the network learns
+which (colour, shape, kind) events are under way, as shares of the step's frames, and beside them
+what makes them up: which kind it is, which objects are visible and how each moves, grows, turns and
+fades. Two maps inside the network learn the same of the object at each
 place, which is what gets a network this deep off the ground. The time-averaged feature, which is
 what the catalog stores, learns the events of the window's central cell. Most clips are 32 frames
 long, twice as many for the same work; the last ones have the 64 frames of an indexed window.
@@ -21,6 +22,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 import torch.nn.functional as F
+from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, IterableDataset
 
@@ -39,7 +41,12 @@ CLASSES = [f"{name} {kind}" for name in OBJECTS for kind in KINDS]
 MOTIONS = 6
 # Brings speeds (px/s), growth (log radius a second), turning (degrees a second) and fading
 # (opacity a second) of a typical event to about 1.
-MOTION_SCALE = np.array([1 / 80, 1 / 80, 1 / 80, 6.0, 1 / 180, 3.0], np.float32)
+MOTION_SCALE = np.array([1 / 80, 1 / 80, 1 / 80, 6.0, 1 / 180, 4.0], np.float32)
+# Slow changes show least in any one frame, and which way they go least of all: they are looked at
+# more often, and their rates count more.
+SLOW_KINDS = ("grows", "shrinks", "appears", "vanishes", "meet")
+SLOW_SHARE = 3.0
+MOTION_WEIGHT = (1.0, 1.0, 1.0, 3.0, 1.0, 3.0)
 
 
 class Stretches(NamedTuple):
@@ -88,7 +95,8 @@ def sample_start(scene: Scene, frames: int, rng: np.random.Generator) -> float:
     """Start of a clip in seconds: nineteen in twenty see some of an event, often its boundary."""
     length = frames / FPS
     if rng.random() < 0.95:
-        event = scene.events[rng.integers(len(scene.events))]
+        shares = np.array([SLOW_SHARE if e.kind in SLOW_KINDS else 1.0 for e in scene.events])
+        event = scene.events[rng.choice(len(shares), p=shares / shares.sum())]
         return float(rng.uniform(event.start - 0.6 * length, event.end - 0.4 * length))
     return float(rng.uniform(-0.25 * length, scene.duration_s - 0.75 * length))
 
@@ -146,7 +154,8 @@ def held_out(scenes: int) -> tuple[Tensor, Tensor]:
 def motion_loss(found: Tensor, wanted: Tensor) -> Tensor:
     """Mean loss of motions (..., 6) of visible objects; of five objects four stand still, so those
     that move count eightfold."""
-    error = F.smooth_l1_loss(found, wanted, reduction="none", beta=0.25).sum(-1)
+    error = F.smooth_l1_loss(found, wanted, reduction="none", beta=0.25)
+    error = (error * torch.tensor(MOTION_WEIGHT)).sum(-1)
     weight = 1.0 + 7.0 * (wanted.abs().amax(-1) > 0.3)
     return (error * weight).sum() / weight.sum()
 
@@ -157,6 +166,16 @@ def event_loss(scores: Tensor, shares: Tensor) -> Tensor:
     rare = torch.full((scores.shape[-1],), 5.0)
     error = F.binary_cross_entropy_with_logits(scores, shares, pos_weight=rare, reduction="none")
     return error.sum(-1).mean()
+
+
+def kind_loss(scores: Tensor, shares: Tensor) -> Tensor:
+    """Cross-entropy of scores (..., 13), the last for "nothing", with shares (..., 12) of kinds.
+
+    One kind at a time is under way in a scene, so kinds compete: what grows does not shrink.
+    """
+    nothing = (1.0 - shares.sum(-1, keepdim=True)).clamp(min=0.0)
+    wanted = torch.cat([shares, nothing], dim=-1)
+    return -(wanted * scores.log_softmax(-1)).sum(-1).mean()
 
 
 class PlaceHead(nn.Module):
@@ -192,14 +211,13 @@ class Heads(nn.Module):
     def __init__(self, network: InceptionI3D):
         super().__init__()
         dim = network.dim
-        self.kinds = nn.Linear(dim, len(KINDS))
+        self.kinds = nn.Linear(dim, len(KINDS) + 1)  # the last: none
         self.visible = nn.Linear(dim, len(OBJECTS))
         self.motion = nn.Linear(dim, len(OBJECTS) * MOTIONS)
         self.centre = nn.Linear(dim, len(CLASSES))
         self.early = PlaceHead(network.get_submodule("Mixed_3c").out_channels)
         self.late = PlaceHead(network.get_submodule("Mixed_4f").out_channels)
         nn.init.constant_(self.centre.bias, -4.0)  # events are rare: begin at their base rate
-        nn.init.constant_(self.kinds.bias, -2.0)
 
 
 def losses(network: InceptionI3D, heads: Heads, batch: list[Tensor]) -> dict[str, Tensor]:
@@ -224,7 +242,7 @@ def losses(network: InceptionI3D, heads: Heads, batch: list[Tensor]) -> dict[str
     shows = F.binary_cross_entropy_with_logits(heads.visible(steps), visible, reduction="none")
     return {
         "classes": event_loss(network.scores(features).transpose(1, 2), classes.flatten(2)),
-        "kinds": event_loss(heads.kinds(steps), classes.amax(2)),
+        "kinds": 2.0 * kind_loss(heads.kinds(steps), classes.amax(2)),
         "visible": shows.sum(2).mean(),
         "motion": motion_loss(moves[seen], motion[seen]),
         "centre": event_loss(heads.centre(features.mean(2)), centre.flatten(1)),
@@ -267,6 +285,7 @@ def main() -> None:
     parser.add_argument("--width", type=float, default=0.25)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--workers", type=int, default=1)
+    parser.add_argument("--start", type=Path, help="a backbone to go on from")
     options = parser.parse_args()
 
     torch.manual_seed(options.seed)
@@ -276,6 +295,8 @@ def main() -> None:
     for module in network.modules():
         if isinstance(module, nn.BatchNorm3d):
             module.momentum = 0.05
+    if options.start:
+        network.load_state_dict(load_file(options.start))
     heads = Heads(network)
     parameters = [*network.parameters(), *heads.parameters()]
     optimiser = torch.optim.AdamW(parameters, lr=options.lr, weight_decay=0.01)
@@ -342,7 +363,11 @@ def main() -> None:
         name="blocks",
         width=options.width,
         preprocessing=Preprocessing(fps=FPS, frames=FRAMES, resize=("exact", (60, 80)), crop=None),
-        extra={"class_names": CLASSES, "training": vars(options) | {"out": options.out.name}},
+        extra={
+            "class_names": CLASSES,
+            "training": vars(options)
+            | {"out": options.out.name, "start": options.start and options.start.name},
+        },
     )
     print(f"saved {options.out} ({options.out.stat().st_size / 1e6:.1f} MB)")
     print({k: round(v, 3) for k, v in accuracy(network, heads, clips, truth).items()})

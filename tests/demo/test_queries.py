@@ -6,7 +6,13 @@ import pytest
 
 from vmrtool.demo.queries import occurrences, queries_for_archive
 from vmrtool.demo.scenes import COLOURS, KINDS, PAIR_KINDS, plan_video
-from vmrtool.demo.sentences import LONGEST, NOUNS, VERBS, plain_sentence
+from vmrtool.demo.sentences import (
+    LONGEST,
+    NOUNS,
+    VERBS,
+    conditional_sentence,
+    plain_sentence,
+)
 
 
 def pairs(plans, asked):
@@ -118,3 +124,11 @@ def test_more_rounds_ask_the_same_videos_in_other_words() -> None:
         assert len(many) > 2 * len(few)
         assert len({query.text for query in many}) == len(many)
         assert {query.event for query in few} <= {query.event for query in many}
+
+
+@pytest.mark.parametrize("kind", PAIR_KINDS)
+def test_two_pairs_find_a_sentence_that_is_short_enough(kind) -> None:
+    event = (kind, ("blue triangle", "red triangle"))
+    condition = ("swap", ("blue triangle", "green circle"))
+    text = conditional_sentence(event, "after", condition, np.random.default_rng(0))
+    assert len(text.split()) <= LONGEST

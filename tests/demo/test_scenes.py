@@ -147,11 +147,11 @@ def test_a_seed_means_the_same_archive_tomorrow():
     scene = plan_video(0, 0)
     assert scene.rate == 30 and scene.end_pts == 2375
     assert [(e.event_id, round(e.start, 3), round(e.end, 3)) for e in scene.events] == [
-        ("blue circle grows", 24.733, 28.3),
-        ("blue triangle moves-left", 42.233, 49.733),
-        ("blue triangle moves-down", 50.867, 56.767),
-        ("blue square appears", 66.733, 69.2),
-        ("blue triangle moves-left", 70.567, 73.9),
+        ("yellow square moves-right", 24.733, 28.3),
+        ("red square spins", 42.233, 49.733),
+        ("red triangle bounces", 50.867, 56.767),
+        ("red square spins", 66.733, 69.2),
+        ("yellow square moves-up", 70.567, 73.9),
     ]
 
 

@@ -1,7 +1,8 @@
 """Queries for planned videos: what is asked, and the stretches of time that answer it.
 
 Plain queries list every occurrence of their event in the video; one query in six adds a condition
-in time ("... after the green circle vanishes") and lists the occurrences that meet it.
+in time ("... after the green circle vanishes") and lists the occurrences that meet it. In the further
+rounds that a training archive may ask, one in three does.
 """
 
 from collections.abc import Iterable, Sequence
@@ -13,6 +14,7 @@ from vmrtool.demo.scenes import Event, Scene
 from vmrtool.demo.sentences import conditional_sentence, plain_sentence
 
 ONE_IN = 6  # queries of which one is temporal
+ONE_IN_FURTHER = 3  # the same in rounds after the first: conditions take more examples to learn
 _PLAIN = (4, 5)  # plain queries a video, but never fewer than its different events
 _STREAM = 1 << 20  # keeps the random numbers of sentences apart from those of plans
 
@@ -41,18 +43,19 @@ class _Condition:
 def queries_for_archive(seed: int, scenes: Iterable[Scene], rounds: int = 1) -> list[list[Query]]:
     """The queries of each video, in order; a shorter archive has the first of a longer one's.
 
-    Each of the `rounds` asks of every event in other words, and of other conditions; the first
-    is the same however many follow.
+    Each of the `rounds` asks of every event in other words, and of other conditions, those after
+    the first of twice as many; the first is the same however many follow.
     """
     planned = list(scenes)
     archive: list[list[Query]] = [[] for _ in planned]
     for number in range(rounds):
         plain = temporal = 0
+        one_in = ONE_IN_FURTHER if number else ONE_IN
         for index, scene in enumerate(planned):
             rng = np.random.default_rng([seed, index, _STREAM + number])
             queries = plain_queries(scene, rng)
             plain += len(queries)
-            due = round(plain / (ONE_IN - 1)) - temporal
+            due = round(plain / (one_in - 1)) - temporal
             queries += temporal_queries(scene, due, rng)
             temporal += due
             known = {query.text for query in archive[index]}

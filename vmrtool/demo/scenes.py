@@ -32,7 +32,7 @@ _ATTEMPTS = 500
 # How often each kind is tried: more for those that the stage often refuses, so that about as many
 # of each kind are played in the end.
 _WEIGHTS = dict.fromkeys(KINDS, 0.8) | {
-    "grows": 5.0, "shrinks": 2.0, "bounces": 0.7, "appears": 3.0, "vanishes": 2.5,
+    "grows": 12.0, "shrinks": 2.0, "bounces": 0.7, "appears": 3.0, "vanishes": 2.5,
     "meet": 12.0, "swap": 5.0, "spins": 1.2,
 }  # fmt: skip
 _REPEATABLE = {"moves-left", "moves-right", "moves-up", "moves-down", "spins", "bounces", "swap"}
@@ -271,7 +271,7 @@ def _draw_cast(rng: np.random.Generator) -> tuple[list[Player], list[Player]]:
 
 
 def _player(rng: np.random.Generator, colour: str, shape: str, on_stage: bool) -> Player:
-    radius = float(rng.uniform(24, 36))
+    radius = float(rng.uniform(22, 34))
     return Player(colour, shape, radius, drifts=bool(rng.random() < 0.6), on_stage=on_stage)
 
 

@@ -7,7 +7,7 @@ import numpy as np
 
 T = TypeVar("T")
 
-LONGEST = 18  # words
+LONGEST = 22  # words; the shortest sentence of two pairs and a condition has 19
 NOUNS: dict[str, tuple[str, ...]] = {
     "circle": ("circle", "disc", "ball"),
     "square": ("square", "box", "block"),

@@ -24,7 +24,7 @@ _DIRECTIONS = {
     "moves-left": (-1, 0), "moves-right": (1, 0), "moves-up": (0, -1), "moves-down": (0, 1),
 }  # fmt: skip
 _INSTANT = 1e-6  # seconds between two key frames that stand for a jump
-_LARGEST, _SMALLEST = 62.0, 13.0  # radii, in pixels
+_LARGEST, _SMALLEST = 64.0, 11.0  # radii, in pixels
 
 # A key frame: time in seconds, x, y, radius in pixels, angle in degrees, opacity 0..1.
 Key = tuple[float, float, float, float, float, float]
@@ -120,9 +120,9 @@ class Stage:
             first.mark(end)
             return True
         if kind == "grows":
-            return self._resize(first, self.rng.uniform(1.6, 1.8), start, end)
+            return self._resize(first, self.rng.uniform(1.9, 2.2), start, end)
         if kind == "shrinks":
-            return self._resize(first, self.rng.uniform(0.5, 0.6), start, end)
+            return self._resize(first, self.rng.uniform(0.4, 0.5), start, end)
         if kind == "spins":
             return self._spin(first, start, end)
         if kind == "bounces":
