@@ -151,7 +151,7 @@ def _charades_lengths(path: Path) -> dict[str, float]:
 
 def _activitynet_pairs(video: Any) -> list[tuple[tuple[float, float], str]] | None:
     """The video's moments with their sentences, or None where it is not of the expected shape."""
-    if not isinstance(video, dict) or _number(video.get("duration")) is None:
+    if not isinstance(video, dict) or (_number(video.get("duration")) or 0.0) <= 0:
         return None
     times, sentences = video.get("timestamps"), video.get("sentences")
     if not isinstance(times, list) or not isinstance(sentences, list):
