@@ -364,11 +364,13 @@ def test_train_and_run_folder_and_eval(tmp_path: Path) -> None:
 
     each = tmp_path / "each.jsonl"
     words = ["eval", *source, "--model", str(out), "--corpus", "--breakdown", "kind"]
-    words += ["--per-query", str(each), "--json"]
+    words += ["--per-query", str(each), "--cases", "2", "--out", str(tmp_path / "cases"), "--json"]
     scored = CliRunner().invoke(app, words)
     assert scored.exit_code == 0, scored.output
     told = json.loads(scored.stdout)
     assert_documented("vmrtool.eval/1", told)
+    index = (tmp_path / "cases" / "cases.json").read_text(encoding="utf-8")
+    assert_documented("vmrtool.cases/1", json.loads(index))
     assert_documented("Figures of every query", json.loads(each.read_text().splitlines()[0]))
     figures = " ".join(documented("vmrtool.eval/1", table=1))
     assert {name for name in told["rows"][0] if FIGURE.match(name)} <= expanded(figures)

@@ -57,6 +57,19 @@ def eval(
         Path | None,
         typer.Option(metavar="FILE", help="Write every method's figures of every query as JSONL."),
     ] = None,
+    cases: Annotated[
+        int,
+        typer.Option(
+            min=0, help="Draw so many queries, from the best answered to the worst, into --out."
+        ),
+    ] = 0,
+    out: Annotated[
+        Path | None, typer.Option("--out", metavar="DIR", help="Folder for the --cases.")
+    ] = None,
+    videos: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="Videos by name, for the key frames of --cases."),
+    ] = None,
     corpus: Annotated[
         bool, typer.Option("--corpus", help="Also search the whole archive for each query.")
     ] = False,
@@ -103,6 +116,7 @@ def eval(
     from vmrtool.datasets.named import NAMED
     from vmrtool.datasets.prior import fit_prior
     from vmrtool.errors import UsageError
+    from vmrtool.evaluation.cases import videos_in, write_cases
     from vmrtool.evaluation.evaluate import evaluate, load_contestant
     from vmrtool.evaluation.groups import BREAKDOWNS
     from vmrtool.evaluation.predictions import read_predictions, write_predictions
@@ -115,6 +129,7 @@ def eval(
         raise UsageError(f"--breakdown {by}: it can be {', '.join(BREAKDOWNS)}")
     if save_predictions is not None and not models:
         raise UsageError("--save-predictions writes a model's predictions: give --model")
+    _check_cases(cases, out, videos, bool(models or predictions))
     console = Console(stderr=True, highlight=False)
     say = partial(console.print, markup=False, soft_wrap=True)
     chosen, reason = choose_device(device)
@@ -134,6 +149,7 @@ def eval(
         for kind, count in part.fixes.items():
             say(f"{part.name}: {kind}: {count}")
     samples = [sample for part in parts for sample in part.samples]
+    at_hand = videos_in(videos, samples) if videos is not None else None
     priors = [contestant.prior for contestant in contestants if contestant.prior]
     if train_dataset or (not priors and dataset[0] in NAMED):
         names = train_dataset or dataset[:1]
@@ -155,9 +171,22 @@ def eval(
             progress=progress,
         )
     if save_predictions is not None:
-        write_predictions(save_predictions, samples, result.predictions)
+        write_predictions(save_predictions, samples, result.answers[0])
     if per_query is not None:
         write_per_query(per_query, samples, result.rows)
+    failed: tuple[tuple[Path, str], ...] = ()
+    if out is not None:
+        with _progress(console, min(cases, len(samples)), "drawing") as progress:
+            written = write_cases(
+                *(out, parts, contestants, result, cases),
+                truth=truth,
+                zeroed=blind,
+                shuffled=shuffle,
+                videos=at_hand,
+                progress=progress,
+            )
+        failed = written.failed
+        say(f"cases: {written.index}")
     document = result.to_json(
         parts, split=chosen_split(dataset[0], split, "test"), truth=truth, corpus=corpus, by=by
     )
@@ -165,14 +194,36 @@ def eval(
         typer.echo(json.dumps(document))
     else:
         _print_tables(document)
+    for _, reason in failed:
+        say(f"no key frames: {reason}")
+    if failed:
+        raise typer.Exit(1)
+
+
+def _check_cases(cases: int, out: Path | None, videos: Path | None, answered: bool) -> None:
+    """Raises UsageError where --cases, --out and --videos do not go together."""
+    from vmrtool.errors import UsageError
+
+    if bool(cases) != (out is not None):
+        raise UsageError(
+            "--cases N and --out DIR go together", remedy="for example --cases 8 --out cases"
+        )
+    if cases and not answered:
+        raise UsageError("--cases draws answers: give --model or --predictions")
+    if out is not None and out.exists() and not out.is_dir():
+        raise UsageError(f"--out {out} is not a folder")
+    if videos is not None and not cases:
+        raise UsageError("--videos is for the key frames of --cases")
 
 
 @contextmanager
-def _progress(console: Console, total: int) -> Iterator[Callable[[int], None]]:
-    """A bar of queries answered, on stderr; gives the function that moves it."""
+def _progress(
+    console: Console, total: int, doing: str = "evaluating"
+) -> Iterator[Callable[[int], None]]:
+    """A bar of queries done, on stderr; gives the function that moves it."""
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
 
-    columns = ("evaluating", BarColumn(), MofNCompleteColumn(), "queries", TimeRemainingColumn())
+    columns = (doing, BarColumn(), MofNCompleteColumn(), "queries", TimeRemainingColumn())
     with Progress(*columns, console=console, transient=True) as bar:
         task = bar.add_task("", total=total or None)
         yield lambda count: bar.advance(task, count)

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,11 +15,15 @@ from vmrtool.errors import DataError
 
 @dataclass(frozen=True)
 class Video:
-    """A video of a data set: its features (N, dim) float16 and cells (N, 2) float64 seconds."""
+    """A video of a data set: its features (N, dim) float16 and cells (N, 2) float64 seconds.
+
+    `file` is the video itself, where data set or store know it.
+    """
 
     vid: str
     features: NDArray[np.float16]
     cells: NDArray[np.float64]
+    file: Path | None = None
 
     @property
     def n_snippets(self) -> int:
@@ -117,7 +122,8 @@ def join(
                 missing[sample.vid] = None
                 continue
             index[sample.vid] = len(videos)
-            videos.append(_checked(sample.vid, stored, store.source, resample))
+            video = _checked(sample.vid, stored, store.source, resample)
+            videos.append(video if video.file else replace(video, file=sample.video))
         kept.append(sample)
         video_of.append(index[sample.vid])
     if not videos:
@@ -158,7 +164,7 @@ def _checked(vid: str, stored: StoredVideo, source: str, resample: int | None) -
         )
     if resample is not None and len(stored.features) > resample:
         stored = resample_video(stored, resample)
-    return Video(vid, stored.features, stored.cells)
+    return Video(vid, stored.features, stored.cells, stored.file)
 
 
 def resample_video(stored: StoredVideo, size: int) -> StoredVideo:
@@ -178,7 +184,8 @@ def resample_video(stored: StoredVideo, size: int) -> StoredVideo:
     # Cells must go on tiling the video, so they are cut at the exact, fractional edges.
     bounds = np.append(stored.cells[:, 0], stored.cells[-1, 1])
     times = np.interp(edges, np.arange(n + 1), bounds)
-    return StoredVideo(features.astype(np.float16), np.stack([times[:-1], times[1:]], axis=1))
+    cells = np.stack([times[:-1], times[1:]], axis=1)
+    return StoredVideo(features.astype(np.float16), cells, stored.file)
 
 
 def merge(datasets: Sequence[Dataset]) -> Dataset:

@@ -41,6 +41,12 @@ class Contestant:
         spans = self.models[0].training.get("prior")
         return [tuple(span) for span in spans] if spans else None
 
+    def shown(self, dataset: Dataset, *, zeroed: bool, shuffled: bool) -> Dataset:
+        """The data set as these models are shown it: blind ones see zeros in any case."""
+        if zeroed or self.blind:
+            return dataset.blind()
+        return dataset.shuffled() if shuffled else dataset
+
 
 def load_contestant(ref: str, device: torch.device) -> Contestant:
     """A model by zoo name, run folder or file; a folder of runs with several seeds is one method.
@@ -58,10 +64,13 @@ def load_contestant(ref: str, device: torch.device) -> Contestant:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """The rows of an evaluation, and the first model's predictions for every query."""
+    """The rows of an evaluation, and what the first of them answered to every query.
+
+    `answers` are, of the models and then of others, the first run's, in the order of the rows.
+    """
 
     rows: tuple[Row, ...]
-    predictions: tuple[Prediction, ...]
+    answers: tuple[tuple[Prediction, ...], ...]
 
     def to_json(
         self,
@@ -102,7 +111,7 @@ def evaluate(
     parts: Sequence[Dataset],
     contestants: Sequence[Contestant],
     *,
-    others: Sequence[tuple[str, Sequence[Prediction]]] = (),
+    others: Sequence[tuple[str, list[Prediction]]] = (),
     prior: Sequence[PriorSpan] | None = None,
     truth: str = "raw",
     zeroed: bool = False,
@@ -130,32 +139,35 @@ def evaluate(
     samples = [sample for part in parts for sample in part.samples]
     truths = truths_of(samples, truth)
     rows: list[Row] = []
-    kept: list[list[Prediction]] = []
+    answers: list[tuple[Prediction, ...]] = []
     for contestant in contestants:
-        dark = zeroed or contestant.blind
         runs = []
+        answered: list[tuple[Prediction, ...]] = []
         for model in contestant.models:
             found: list[Prediction] = []
             archives: list[Figures] = []
             for part in parts:
                 check_fit(model, part)
-                shown = part.blind() if dark else part.shuffled() if shuffled else part
+                shown = contestant.shown(part, zeroed=zeroed, shuffled=shuffled)
                 found += predict(model, shown, progress=progress)
                 if corpus:
                     archives.append(score_corpus(model, shown, progress=progress))
             runs.append(score_each(found, truths) | joined(archives))
-            kept.append(found)
+            answered.append(tuple(found))
+        answers.append(answered[0])
         label = " (blind)" if contestant.blind else " (shown zeros)" if zeroed else ""
-        label += " (shuffled)" if shuffled and not dark else ""
+        label += " (shuffled)" if shuffled and not label else ""
         rows.append(Row(contestant.name + label, tuple(runs)))
-    rows += [Row(name, (score_each(found, truths),)) for name, found in others]
+    for name, found in others:
+        rows.append(Row(name, (score_each(found, truths),)))
+        answers.append(tuple(found))
     if prior:
         rows.append(Row("prior", (score_each(prior_spans(samples, prior), truths),)))
     for name, draw in RANDOM.items():
         draws = (draw(samples, seed) for seed in range(RANDOM_DRAWS))
         rows.append(Row(name, tuple(score_each(found, truths) for found in draws)))
     rows.append(Row("whole-video", (score_each(whole_video(samples), truths),)))
-    return Evaluation(tuple(rows), tuple(kept[0]) if kept else ())
+    return Evaluation(tuple(rows), tuple(answers))
 
 
 def check_fit(model: GroundingModel, dataset: Dataset) -> None:
