@@ -17,6 +17,7 @@ from typer.testing import CliRunner
 from vmrtool.catalog import Catalog
 from vmrtool.catalog.rows import FailureRow, FileFacts, FoundFile, StoredSnippets
 from vmrtool.cli import app
+from vmrtool.datasets.export import export_features
 from vmrtool.datasets.samples import Sample
 from vmrtool.evaluation.predictions import write_predictions
 from vmrtool.grounding.config import GroundingConfig
@@ -252,8 +253,19 @@ def test_catalog_commands(catalog: Path) -> None:
     assert_documented("vmrtool.failures/1", told("failures"))
     shown = told("show", f"{folder}/\udcff.mp4") | {"failure": told("show", "broken")["failure"]}
     assert_documented("vmrtool.video/1", shown)
+    assert_documented("vmrtool.export/1", told("export-features", f"{folder}/out.h5"))
     assert_documented("vmrtool.forget/1", told("forget"))
     assert_documented("vmrtool.relocate/1", told("relocate", folder, f"{folder}/elsewhere"))
+
+
+def test_exported_features(catalog: Path) -> None:
+    import h5py
+
+    with Catalog.open(catalog) as opened:
+        export_features(opened, catalog.with_name("out.h5"))
+    with h5py.File(catalog.with_name("out.h5")) as file:
+        found = [*file.attrs, *file["gone"].attrs]
+    assert sorted([*found, "duration_s"]) == sorted(documented("Exported features"))
 
 
 def test_catalog_tables(catalog: Path) -> None:
