@@ -95,6 +95,28 @@ def test_a_models_cases(archive: tuple[Path, Path], run: Path, tmp_path: Path) -
         assert first.read_bytes() == second.read_bytes()
 
 
+@pytest.mark.parametrize("how", ["--json", "--shuffle-video", "--blind"])
+def test_curves_are_of_what_the_model_was_shown(
+    how: str, archive: tuple[Path, Path], run: Path, tmp_path: Path
+) -> None:
+    rows = list(map(json.loads, archive[0].read_text().splitlines()))
+    for row in rows:
+        del row["event"]  # a query that names none is answered by P_start P_end alone
+    queries = tmp_path / "queries.jsonl"
+    queries.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    done = invoke(
+        "eval", "--dataset", queries, "--features", archive[1], "--model", run, how,
+        "--cases", 3, "--out", tmp_path / "cases",
+    )  # fmt: skip
+    assert done.exit_code == 0, done.output
+    for case in json.loads((tmp_path / "cases" / "cases.json").read_text())["cases"]:
+        curves = case["curves"]
+        starts, ends = zip(*curves["cells"], strict=True)
+        for start, end, score in case["answers"][0]["moments"]:
+            product = curves["start"][starts.index(start)] * curves["end"][ends.index(end)]
+            assert product == pytest.approx(score, rel=1e-4)
+
+
 def test_key_frames_come_from_the_videos_at_hand(
     archive: tuple[Path, Path], run: Path, tmp_path: Path
 ) -> None:

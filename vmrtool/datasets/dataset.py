@@ -1,5 +1,6 @@
 """Annotations joined with features: what training and evaluation work on."""
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -82,10 +83,16 @@ class Dataset:
         return replace(self, videos=tuple(zeroed))
 
     def shuffled(self, seed: int = 0) -> "Dataset":
-        """The same data set with each video's features in a random order of time."""
-        rng = np.random.default_rng(seed)
-        mixed = (replace(v, features=rng.permutation(v.features)) for v in self.videos)
-        return replace(self, videos=tuple(mixed))
+        """The same data set with each video's features in a random order of time.
+
+        The order follows from the seed and the video's name alone, whatever else is there.
+        """
+
+        def mixed(video: Video) -> Video:
+            rng = np.random.default_rng([seed, *os.fsencode(video.vid)])
+            return replace(video, features=rng.permutation(video.features))
+
+        return replace(self, videos=tuple(map(mixed, self.videos)))
 
 
 def join(
