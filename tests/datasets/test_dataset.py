@@ -93,7 +93,7 @@ def test_videos_without_features_are_left_out_or_refused() -> None:
     assert dataset.missing == ("b", "c")
     with pytest.raises(DataError, match="2 of the 3 videos"):
         join(annotations("a", "b", "c"), store, strict=True)
-    with pytest.raises(DataError, match="none of the 1 videos"):
+    with pytest.raises(DataError, match="none of the 1 video "):
         join(annotations("b"), store)
 
 

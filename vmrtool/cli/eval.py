@@ -45,6 +45,9 @@ def eval(
         list[str] | None,
         typer.Option("--model", metavar="NAME|RUN|FILE", help="A model to score; repeatable."),
     ] = None,
+    variant: Annotated[
+        str | None, typer.Option(help="Refuse models of another variant than this.")
+    ] = None,
     predictions: Annotated[
         list[Path] | None,
         typer.Option(metavar="FILE", help="Predictions to score, as JSONL; repeatable."),
@@ -122,18 +125,21 @@ def eval(
     from vmrtool.evaluation.predictions import read_predictions, write_predictions
     from vmrtool.evaluation.rows import write_per_query
     from vmrtool.features.device import choose_device
+    from vmrtool.grounding.config import VARIANTS
 
     if truth not in ("raw", "clipped"):
         raise UsageError(f"--truth {truth}: it can be raw or clipped")
     if by is not None and by not in BREAKDOWNS:
         raise UsageError(f"--breakdown {by}: it can be {', '.join(BREAKDOWNS)}")
+    if variant is not None and variant not in VARIANTS:
+        raise UsageError(f"--variant {variant}: it can be {', '.join(VARIANTS)}")
     if save_predictions is not None and not models:
         raise UsageError("--save-predictions writes a model's predictions: give --model")
     _check_cases(cases, out, videos, bool(models or predictions))
     console = Console(stderr=True, highlight=False)
     say = partial(console.print, markup=False, soft_wrap=True)
     chosen, reason = choose_device(device)
-    contestants = [load_contestant(ref, chosen) for ref in models or []]
+    contestants = [load_contestant(ref, chosen, variant) for ref in models or []]
     if contestants:
         say(f"device {chosen} ({reason})")
         stores = features or [find_catalog()]
@@ -145,7 +151,8 @@ def eval(
         parts = [without_features(read(name)) for name in dataset]
     for part in parts:
         if part.missing:
-            say(f"{part.name}: left out, without features: {len(part.missing)} videos")
+            count = len(part.missing)
+            say(f"{part.name}: left out, without features: {count} video{'s' * (count != 1)}")
         for kind, count in part.fixes.items():
             say(f"{part.name}: {kind}: {count}")
     samples = [sample for part in parts for sample in part.samples]

@@ -135,21 +135,24 @@ def join(
         video_of.append(index[sample.vid])
     if not videos:
         raise DataError(
-            f"none of the {len(missing)} videos of {annotations.name} has features in "
+            f"none of the {_videos(len(missing))} of {annotations.name} has features in "
             f"{store.source}",
-            remedy="index the data set's videos, or give the catalog that holds them",
+            remedy="index the data set's videos, or give what holds them under names such as "
+            f"{annotations.samples[0].vid}",
         )
     if missing and strict:
         raise DataError(
-            f"{len(missing)} of the {len(missing) + len(videos)} videos of {annotations.name} "
-            f"have no features in {store.source}: {', '.join(list(missing)[:5])} …",
+            f"{len(missing)} of the {_videos(len(missing) + len(videos))} of {annotations.name} "
+            f"without features in {store.source}: {', '.join(list(missing)[:5])}"
+            + (" …" if len(missing) > 5 else ""),
             remedy="index them, or leave --strict out to go on without them",
         )
     for video in videos:
         if video.features.shape[1] != videos[0].features.shape[1]:
             raise DataError(
                 f"{store.source}: features of {video.vid!r} are {video.features.shape[1]} wide, "
-                f"those of {videos[0].vid!r} {videos[0].features.shape[1]}"
+                f"those of {videos[0].vid!r} {videos[0].features.shape[1]}",
+                remedy="extract all videos' features with one backbone and one set of settings",
             )
     return Dataset(
         name=annotations.name,
@@ -209,12 +212,7 @@ def merge(datasets: Sequence[Dataset]) -> Dataset:
     video_of: list[int] = []
     fixes: dict[str, int] = {}
     for dataset in datasets:
-        if dataset.dim != first.dim or dataset.extractor != first.extractor:
-            raise DataError(
-                f"{dataset.name} and {first.name} have different features: "
-                f"{_told(dataset)} and {_told(first)}",
-                remedy="index both with the same backbone, weights and settings",
-            )
+        check_alike(first, dataset)
         video_of += [index + len(videos) for index in dataset.video_of]
         videos += dataset.videos
         samples += dataset.samples
@@ -225,10 +223,24 @@ def merge(datasets: Sequence[Dataset]) -> Dataset:
         samples=tuple(samples),
         videos=tuple(videos),
         video_of=tuple(video_of),
-        extractor=first.extractor,
+        extractor=next((d.extractor for d in datasets if d.extractor is not None), None),
         missing=tuple(vid for dataset in datasets for vid in dataset.missing),
         fixes=fixes,
     )
+
+
+def check_alike(one: Dataset, other: Dataset) -> None:
+    """Raises DataError where features differ in width or, as far as is known, in what made them."""
+    known = one.extractor is not None and other.extractor is not None
+    if one.dim != other.dim or (known and one.extractor != other.extractor):
+        raise DataError(
+            f"{other.name} and {one.name} have different features: {_told(other)} and {_told(one)}",
+            remedy="give both features by the same backbone, weights and settings",
+        )
+
+
+def _videos(count: int) -> str:
+    return f"{count:,} video" + ("" if count == 1 else "s")
 
 
 def _told(dataset: Dataset) -> str:
@@ -253,6 +265,7 @@ def split_by_video(dataset: Dataset, share: float, seed: int) -> tuple[Dataset, 
     """Sets the samples of `share` of the videos aside, chosen by the seed; (rest, set aside).
 
     Whole videos go to one side or the other, so that nothing validated on has been trained on.
+    What is missing and what was mended is told of the rest, once.
 
     Raises:
         DataError: there are too few videos for both sides to have one.
@@ -268,4 +281,5 @@ def split_by_video(dataset: Dataset, share: float, seed: int) -> tuple[Dataset, 
     aside = {int(index) for index in order[:count]}
     rest = [i for i, video in enumerate(dataset.video_of) if video not in aside]
     held = [i for i, video in enumerate(dataset.video_of) if video in aside]
-    return dataset.select(rest), dataset.select(held, name=f"{dataset.name} (validation)")
+    validation = dataset.select(held, name=f"{dataset.name} (validation)")
+    return dataset.select(rest), replace(validation, missing=(), fixes={})

@@ -41,7 +41,9 @@ def open_store(path: Path) -> FeatureStore:
     if path.is_dir():
         return FolderStore(path)
     if not path.is_file():
-        raise DataError(f"no such features: {path}")
+        raise DataError(
+            f"no such features: {path}", remedy="give a catalog, an HDF5 file or a folder"
+        )
     with path.open("rb") as file:
         head = file.read(16)
     if head.startswith(b"\x89HDF\r\n\x1a\n"):
@@ -137,7 +139,10 @@ class FolderStore:
         files = (file for file in sorted(path.iterdir()) if file.suffix in _SUFFIXES)
         self._files = {file.stem: file for file in files}
         if not self._files:
-            raise DataError(f"{path}: no npy, npz or pt file in it")
+            raise DataError(
+                f"{path}: no npy, npz or pt file in it",
+                remedy="a folder of features has one such file a video, named by the video's id",
+            )
 
     def get(self, sample: Sample) -> StoredVideo | None:
         """The features of the sample's video, or None where there is no file of its name."""

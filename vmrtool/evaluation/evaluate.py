@@ -48,18 +48,28 @@ class Contestant:
         return dataset.shuffled() if shuffled else dataset
 
 
-def load_contestant(ref: str, device: torch.device) -> Contestant:
+def load_contestant(ref: str, device: torch.device, variant: str | None = None) -> Contestant:
     """A model by zoo name, run folder or file; a folder of runs with several seeds is one method.
 
+    Args:
+        ref: what names it.
+        device: where its networks go.
+        variant: refuse models of another one.
+
     Raises:
-        MissingError, ModelError: there is no such model, or it cannot be used.
+        MissingError, ModelError: there is no such model, it cannot be used, or is of another
+            variant.
     """
     folder = Path(ref).expanduser()
     seeds = sorted(folder.glob("seed-*/model.safetensors")) if folder.is_dir() else []
     if seeds and not (folder / "model.safetensors").exists():
-        return Contestant(folder.resolve().name, tuple(load_model(p, device) for p in seeds))
+        return Contestant(
+            folder.resolve().name, tuple(load_model(p, device, variant=variant) for p in seeds)
+        )
     found = find_model(ref)
-    return Contestant(found.name, (load_model(found.require_checkpoint(), device),))
+    return Contestant(
+        found.name, (load_model(found.require_checkpoint(), device, variant=variant),)
+    )
 
 
 @dataclass(frozen=True)

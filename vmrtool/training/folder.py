@@ -61,7 +61,9 @@ class RunFolder:
         try:
             config: dict[str, Any] = json.loads(self.config.read_text(encoding="utf-8"))
         except (OSError, ValueError) as error:
-            raise DataError(f"{self.config}: cannot be read ({error})") from error
+            raise DataError(
+                f"{self.config}: cannot be read ({error})", remedy="train into another --out"
+            ) from error
         return config
 
     def epochs(self) -> list[dict[str, Any]]:
@@ -100,7 +102,8 @@ class RunFolder:
             state: dict[str, Any] = torch.load(self.state, map_location="cpu", weights_only=True)
         except Exception as error:  # torch raises half a dozen kinds for a damaged file
             raise DataError(
-                f"{self.state}: cannot be read ({error})", remedy="train again into another --out"
+                f"{self.state}: damaged, or not written by vmrtool ({type(error).__name__})",
+                remedy="train again into another --out",
             ) from error
         return state
 
