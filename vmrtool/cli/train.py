@@ -64,6 +64,10 @@ def train(
     variant: Annotated[
         str | None, typer.Option(help="ci-mha, ci-mha-no-ms, mha or mha-ms.")
     ] = None,
+    glove: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Word vectors to start from, in GloVe's text format."),
+    ] = None,
     epochs: Annotated[int | None, typer.Option(help="Epochs, instead of the recipe's.")] = None,
     seeds: Annotated[
         int, typer.Option(min=1, help="Runs, one a seed, in RUN/seed-S when more than one.")
@@ -93,15 +97,18 @@ def train(
 
     from vmrtool.config import find_catalog
     from vmrtool.datasets.dataset import merge, split_by_video
-    from vmrtool.datasets.load import load_parts
+    from vmrtool.datasets.load import all_queries, load_parts
     from vmrtool.evaluation.within import measure
     from vmrtool.features.device import choose_device
+    from vmrtool.grounding.config import GroundingConfig
+    from vmrtool.text.given import read_given_vectors
     from vmrtool.training.recipes import load_recipe
     from vmrtool.training.settings import make_settings
     from vmrtool.training.start import train as train_model
 
     console = Console(stderr=True, highlight=False)
-    changes = list(overrides or [])
+    changes = [] if glove is None else ["network.query_encoder=glove"]
+    changes += overrides or []
     changes += [] if variant is None else [f"network.variant={variant}"]
     changes += [] if epochs is None else [f"training.epochs={epochs}"]
     settings = make_settings(load_recipe(recipe) if recipe else {}, changes)
@@ -111,6 +118,15 @@ def train(
     held = None
     if validation:
         held = merge(load(validation, validation_features or stores[:1], use="validation"))
+    given = None
+    if glove is not None:
+        known = [name for names in (dataset, validation or []) for name in names]
+        given = read_given_vectors(
+            glove,
+            [query for name in known for query in all_queries(name, annotations=annotations)],
+            settings.network.get("word_dim", GroundingConfig.word_dim),
+            more=settings.training.more_words,
+        )
     chosen, reason = choose_device(device)
     results = []
     for number in range(seed, seed + seeds):
@@ -126,6 +142,7 @@ def train(
                     settings,
                     out if seeds == 1 else out / f"seed-{number}",
                     measure=measure,
+                    given=given,
                     seed=number,
                     blind=blind,
                     device=chosen,
@@ -229,6 +246,11 @@ class _Display:
                 )
         for kind, count in config["train"]["fixes"].items():
             self._line(f"  {kind}: {count}")
+        words = config["words"]
+        self._line(
+            f"words: {words['vocabulary']}"
+            + (f", {words['given']} with vectors of {words['source']}" if words["source"] else "")
+        )
         for section, values in config["settings"].items():
             self._line(
                 f"[{section}] " + " ".join(f"{key}={value}" for key, value in values.items())
