@@ -115,3 +115,16 @@ def _plain(folder: Path) -> Path:
     path = folder / "plain.toml"
     path.write_text("")
     return path
+
+
+def test_a_named_data_set_takes_its_own_recipe(charades: list[str], tmp_path: Path) -> None:
+    missing = invoke("train", *charades, "--out", tmp_path / "run")
+    assert missing.exit_code == 3
+    assert "--glove FILE" in missing.stderr
+    glove = write_glove(tmp_path / "glove.txt", dim=8)
+    told = train(*charades, "--glove", glove, "--out", tmp_path / "run")
+    assert told.exit_code == 0, told.output
+    assert "recipe charades" in told.stderr
+    model = load_model(tmp_path / "run" / "model.safetensors")
+    assert model.extractor.backbone == "i3d"
+    assert model.recipe["network"]["detach_retrieval"] is True

@@ -59,7 +59,11 @@ def train(
     ] = None,
     recipe: Annotated[
         str | None,
-        typer.Option(metavar="NAME|FILE", help="Settings: a model's name or a TOML file."),
+        typer.Option(
+            metavar="NAME|FILE",
+            help="Settings: a model's name or a TOML file.",
+            show_default="a named data set's own",
+        ),
     ] = None,
     variant: Annotated[
         str | None, typer.Option(help="ci-mha, ci-mha-no-ms, mha or mha-ms.")
@@ -98,12 +102,14 @@ def train(
     from vmrtool.config import find_catalog
     from vmrtool.datasets.dataset import merge, split_by_video
     from vmrtool.datasets.load import all_queries, load_parts
+    from vmrtool.datasets.named import NAMED
     from vmrtool.evaluation.within import measure
     from vmrtool.features.device import choose_device
     from vmrtool.grounding.config import GroundingConfig
     from vmrtool.text.given import read_given_vectors
     from vmrtool.training.recipes import load_recipe
     from vmrtool.training.settings import make_settings
+    from vmrtool.training.start import require_words
     from vmrtool.training.start import train as train_model
 
     console = Console(stderr=True, highlight=False)
@@ -111,7 +117,11 @@ def train(
     changes += overrides or []
     changes += [] if variant is None else [f"network.variant={variant}"]
     changes += [] if epochs is None else [f"training.epochs={epochs}"]
+    if recipe is None and len(dataset) == 1 and dataset[0] in NAMED:
+        recipe = dataset[0]
+        console.print(f"recipe {recipe}: the data set's own; --recipe names another")
     settings = make_settings(load_recipe(recipe) if recipe else {}, changes)
+    require_words(settings, given=glove is not None)
     stores = features or [find_catalog()]
     load = partial(load_parts, annotations=annotations, strict=strict)
     whole = merge(load(dataset, stores, use="train", split=split))

@@ -88,6 +88,7 @@ def train(
         dataset, validation = dataset.blind(), validation.blind() if validation else None
     extractor = _extractor(dataset, settings)
     training = settings.training
+    require_words(settings, given=given is not None)
     vocabulary = _vocabulary(dataset, settings, given)
     config = GroundingConfig.from_json(
         {**settings.network, "video_dim": dataset.dim, "vocabulary_size": len(vocabulary)}
@@ -192,25 +193,29 @@ def feature_statistics(dataset: Dataset) -> tuple[torch.Tensor, torch.Tensor]:
     return torch.from_numpy(mean).float(), torch.from_numpy(scale).float()
 
 
-def _vocabulary(dataset: Dataset, settings: RunSettings, given: GivenVectors | None) -> Vocabulary:
-    """The words of the training sentences, and after them those that have a given vector.
+def require_words(settings: RunSettings, *, given: bool) -> None:
+    """Checks that word vectors are given where the settings start from them, and only there.
 
     Raises:
         MissingError: the settings ask for word vectors, and none are given.
         UsageError: vectors are given that the settings do not ask for.
     """
     encoder = settings.network.get("query_encoder", GroundingConfig.query_encoder)
-    if given is None and encoder == "glove":
+    if not given and encoder == "glove":
         raise MissingError(
             "network.query_encoder is 'glove', and no word vectors are given",
             remedy="name a GloVe file with --glove FILE, or have the vectors learned from the "
             "training sentences: --set network.query_encoder=words",
         )
-    if given is not None and encoder != "glove":
+    if given and encoder != "glove":
         raise UsageError(
             f"word vectors are given, and network.query_encoder is {encoder!r}",
             remedy="leave out --glove, or set network.query_encoder=glove",
         )
+
+
+def _vocabulary(dataset: Dataset, settings: RunSettings, given: GivenVectors | None) -> Vocabulary:
+    """The words of the training sentences, and after them those that have a given vector."""
     sentences = [sample.query for sample in dataset.samples]
     vocabulary = build_vocabulary(sentences, settings.training.min_word_count)
     return Vocabulary([*vocabulary.words, *given.vectors]) if given else vocabulary
