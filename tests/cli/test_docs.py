@@ -347,7 +347,9 @@ def test_train_and_run_folder_and_eval(tmp_path: Path) -> None:
     words += ["--set", "training.validation_share=0.3", "--set", "retrieval.ranking_queries=3"]
     trained = CliRunner().invoke(app, words)
     assert trained.exit_code == 0, trained.output
-    assert_documented("vmrtool.train/1", json.loads(trained.stdout))
+    told = json.loads(trained.stdout)
+    told["failed"] = [{"folder": str(out), "error": "", "remedy": None}]  # as a grid may have it
+    assert_documented("vmrtool.train/1", told)
 
     assert {path.name for path in out.iterdir()} == set(documented("The run folder"))
     config = RunFolder(out).read_config()
@@ -356,6 +358,7 @@ def test_train_and_run_folder_and_eval(tmp_path: Path) -> None:
     config |= {f"settings.{name}": None for name in config.pop("settings")}
     assert set(documented("The run folder", table=1)) == flat(config)
     assert_documented("The run folder", RunFolder(out).epochs()[0], table=2)
+    assert_documented("The run folder", RunFolder(out).read_result(), table=3)
 
     with safe_open(out / "model.safetensors", framework="pt") as file:
         document = json.loads(file.metadata()["vmrtool"])

@@ -1,6 +1,7 @@
 """`vmrtool train` as a user types it: the paper's data sets by name, word vectors, grids."""
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,7 @@ from synthetic import write_archive, write_charades, write_glove
 from typer.testing import CliRunner
 
 from vmrtool.cli import app
+from vmrtool.datasets.batches import Batch
 from vmrtool.grounding.checkpoint import load_model
 
 SETTINGS = (
@@ -128,3 +130,86 @@ def test_a_named_data_set_takes_its_own_recipe(charades: list[str], tmp_path: Pa
     model = load_model(tmp_path / "run" / "model.safetensors")
     assert model.extractor.backbone == "i3d"
     assert model.recipe["network"]["detach_retrieval"] is True
+
+
+GRID = ["--variant", "all", "--reading", "skip", "--seeds", "2", "--blind"]
+METHODS = ["ci-mha-skip", "ci-mha-no-ms-skip", "mha-skip", "mha-ms-skip", "blind"]
+
+
+@pytest.fixture(scope="module")
+def grid(charades: list[str], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A finished grid: four variants and the blind twin, two seeds."""
+    folder = tmp_path_factory.mktemp("grid")
+    glove = write_glove(folder / "glove.txt", dim=8)
+    told = train(*charades, *GRID, "--glove", glove, "--out", folder / "runs")
+    assert told.exit_code == 0, told.output
+    runs = json.loads(told.stdout)["runs"]
+    folders = [folder / "runs" / name / f"seed-{seed}" for seed in (0, 1) for name in METHODS]
+    assert [run["folder"] for run in runs] == [str(path.resolve()) for path in folders]
+    assert [run["blind"] for run in runs] == [name == "blind" for _ in (0, 1) for name in METHODS]
+    assert {run["reading"] for run in runs if not run["blind"]} == {"skip"}
+    return folder / "runs"
+
+
+def test_a_grid_goes_on_where_it_stopped(
+    grid: Path, charades: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Finished runs stay as they are, one that was killed is resumed, missing ones are made."""
+    from vmrtool.training.loop import TrainingRun
+
+    half = tmp_path / "runs"
+    shutil.copytree(grid, half)
+    shutil.rmtree(half / "mha-skip" / "seed-1")
+    killed = half / "ci-mha-skip" / "seed-1"
+    for name in ("result.json", "model.safetensors"):
+        (killed / name).unlink()
+    before = {path: path.stat().st_mtime_ns for path in half.rglob("result.json")}
+    started: list[int] = []
+    run = TrainingRun.run
+    monkeypatch.setattr(TrainingRun, "run", lambda self: started.append(self.epoch) or run(self))
+    # state.pt says that the last epoch is done; only the best model is gone with the process.
+    shutil.copy(killed / "last.safetensors", killed / "model.safetensors")
+    again = [*charades, *GRID, "--glove", grid.parent / "glove.txt", "--out", half]
+    refused = train(*again)
+    assert refused.exit_code == 2 and "already holds a run" in refused.stderr
+    told = train(*again, "--resume")
+    assert told.exit_code == 0, told.output
+    assert started == [1, 0]
+    assert len(json.loads(told.stdout)["runs"]) == 10
+    assert {path: path.stat().st_mtime_ns for path in before} == before
+    for name in ("mha-skip", "ci-mha-skip"):
+        one, other = (folder / name / "seed-1" / "model.safetensors" for folder in (half, grid))
+        assert one.read_bytes() == other.read_bytes(), name
+
+
+def test_another_variant_is_not_resumed(grid: Path, charades: list[str], tmp_path: Path) -> None:
+    again = train(
+        *charades, "--variant", "mha", "--reading", "skip", "--glove", grid.parent / "glove.txt",
+        "--out", grid / "ci-mha-skip" / "seed-0", "--resume",
+    )  # fmt: skip
+    assert again.exit_code == 2
+    assert "network.variant ci-mha, now mha" in again.stderr
+
+
+def test_a_grid_does_not_stand_still_over_one_run(
+    charades: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from vmrtool.training.loop import TrainingRun
+
+    step = TrainingRun._step
+
+    def diverging(self: TrainingRun, batch: Batch) -> dict[str, float]:
+        if self.model.config.variant == "mha":
+            self._refuse(batch, {"loss": float("nan")})
+        return step(self, batch)
+
+    monkeypatch.setattr(TrainingRun, "_step", diverging)
+    glove = write_glove(tmp_path / "glove.txt", dim=8)
+    told = train(*charades, "--variant", "all", "--glove", glove, "--out", tmp_path / "runs")
+    assert told.exit_code == 1, told.output
+    document = json.loads(told.stdout)
+    assert [run["variant"] for run in document["runs"]] == ["ci-mha", "ci-mha-no-ms", "mha-ms"]
+    (failed,) = document["failed"]
+    assert Path(failed["folder"]) == (tmp_path / "runs" / "mha" / "seed-0").resolve()
+    assert "the loss is not finite in epoch 1" in failed["error"]
+    assert "not finite" in told.stderr

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from vmrtool.datasets.batches import Batch, BatchMaker
-from vmrtool.errors import UsageError, VmrtoolError
+from vmrtool.errors import DivergedError, UsageError
 from vmrtool.grounding.checkpoint import GroundingModel, load_model, save_model
 from vmrtool.grounding.losses import contrastive_loss, grounding_loss
 from vmrtool.grounding.network import GroundingNetwork
@@ -126,7 +126,7 @@ class TrainingRun:
 
         Raises:
             KeyboardInterrupt: Ctrl-C was pressed; the state is saved and the run can be resumed.
-            VmrtoolError: a loss is not finite.
+            DivergedError: a loss is not finite.
         """
         with self._interruptible():
             while not self._finished():
@@ -191,7 +191,7 @@ class TrainingRun:
         """Ends the run over a loss that is not a number."""
         parts = ", ".join(f"{name} {value}" for name, value in values.items())
         qids = ", ".join(map(str, batch.qids[:8])) + (" …" if len(batch.qids) > 8 else "")
-        raise VmrtoolError(
+        raise DivergedError(
             f"the loss is not finite in epoch {self._at.epoch + 1}, batch {batch.index + 1} of "
             f"{self._batches.n_batches} (queries {qids}): {parts}",
             remedy="lower training.lr or set training.clip; the last epoch is kept in "

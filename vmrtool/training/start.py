@@ -1,6 +1,6 @@
 """From data sets and settings to a trained model in a run folder."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
@@ -16,7 +16,7 @@ from vmrtool.datasets.crops import Augmentation
 from vmrtool.datasets.dataset import Dataset
 from vmrtool.datasets.prior import fit_prior
 from vmrtool.errors import DataError, MissingError, UsageError
-from vmrtool.grounding.checkpoint import ExtractorSpec, GroundingModel, save_model
+from vmrtool.grounding.checkpoint import ExtractorSpec, GroundingModel, load_model, save_model
 from vmrtool.grounding.config import GroundingConfig
 from vmrtool.grounding.network import GroundingNetwork
 from vmrtool.grounding.pooling import stretches
@@ -55,6 +55,7 @@ def train(
     blind: bool = False,
     device: torch.device | str = "cpu",
     resume: bool = False,
+    source: Mapping[str, Any] | None = None,
     report: Report = lambda _: None,
 ) -> TrainingResult:
     """Trains a grounding model and writes its run folder.
@@ -75,7 +76,8 @@ def train(
         seed: decides initial weights, order, mismatched pairs, augmentation and dropout.
         blind: replaces every feature by zero, in training as in validation.
         device: where to train.
-        resume: goes on with a run that the folder holds.
+        resume: goes on with a run that the folder holds; a finished one is left as it is.
+        source: where the data lies, for config.json: `vmrtool eval --table` finds it there.
         report: is told of the start and of every step and epoch.
 
     Raises:
@@ -102,6 +104,7 @@ def train(
             "settings": settings.to_json(),
             "seed": seed,
             "blind": blind,
+            "source": dict(source or {}),
             "train": describe(dataset),
             "validation": describe(validation) if validation else None,
             "words": {
@@ -112,6 +115,12 @@ def train(
         },
         resume=resume,
     )
+    finished = folder.read_result()
+    if finished is not None:
+        best = load_model(folder.best, device)
+        return TrainingResult(
+            folder.path, best, finished["best_epoch"], finished["epochs"], finished["validation"]
+        )
 
     torch.manual_seed(seed)
     network = GroundingNetwork(config)
@@ -159,6 +168,7 @@ def train(
     ranking = fit_ranking_weights(best, validation or dataset, settings.retrieval, seed=seed)
     best = save_model(folder.best, replace(best, ranking=ranking, name=""))
     figures = best.training["validation"]
+    folder.write_result({"best_epoch": run.best_epoch, "epochs": run.epoch, "validation": figures})
     return TrainingResult(folder.path, best, run.best_epoch, run.epoch, figures)
 
 
