@@ -19,6 +19,7 @@ from vmrtool.catalog.rows import FailureRow, FileFacts, FoundFile, StoredSnippet
 from vmrtool.cli import app
 from vmrtool.datasets.samples import Sample
 from vmrtool.evaluation.predictions import write_predictions
+from vmrtool.evaluation.printed import PRINTED
 from vmrtool.grounding.config import GroundingConfig
 from vmrtool.indexing.report import IndexReport
 from vmrtool.search.result import Moment, SearchResult
@@ -40,7 +41,17 @@ LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
 SCHEMA = re.compile(r"vmrtool\.[a-z]+/\d+")
 FIGURE = re.compile(r"\b(R@\d+_IoU|mIoU|video_R@|corpus_R@)[\w.]*")
 # What a caller chooses, so that its fields are not the format's.
-FREE = {"settings", "fixes", "prior", "network", "training", "retrieval", "losses", "validation"}
+FREE = {
+    "baselines",
+    "settings",
+    "fixes",
+    "prior",
+    "network",
+    "training",
+    "retrieval",
+    "losses",
+    "validation",
+}
 
 
 def text_of(page: str) -> str:
@@ -370,7 +381,7 @@ def test_train_and_run_folder_and_eval(tmp_path: Path) -> None:
     words += ["--per-query", str(each), "--json"]
     scored = CliRunner().invoke(app, words)
     assert scored.exit_code == 0, scored.output
-    told = json.loads(scored.stdout)
+    told = json.loads(scored.stdout) | {"printed": PRINTED["charades"].to_json()}
     assert_documented("vmrtool.eval/1", told)
     assert_documented("Figures of every query", json.loads(each.read_text().splitlines()[0]))
     figures = " ".join(documented("vmrtool.eval/1", table=1))
