@@ -4,6 +4,7 @@ model.safetensors  the best epoch's model: the folder can be given wherever a mo
 last.safetensors   the last epoch's model
 config.json        effective settings, data, seed, versions
 metrics.jsonl      one line an epoch: losses, learning rate, validation figures, seconds
+tensorboard/       the same as TensorBoard events
 result.json        written last: the best epoch, its figures, epochs trained
 state.pt           weights, optimiser and random state, for --resume
 """
@@ -29,6 +30,7 @@ class RunFolder:
         self.last = self.path / "last.safetensors"
         self.config = self.path / "config.json"
         self.metrics = self.path / "metrics.jsonl"
+        self.events = self.path / "tensorboard"
         self.result = self.path / "result.json"
         self.state = self.path / "state.pt"
 
