@@ -32,6 +32,17 @@ def train(
             help="Catalog, HDF5 file or folder: once for all data sets, or once for each.",
         ),
     ] = None,
+    videos: Annotated[
+        list[Path] | None,
+        typer.Option(
+            metavar="DIR",
+            help="Raw videos: indexed first, into --catalog or the nearest vmrtool.db, with the "
+            "recipe's backbone; repeatable.",
+        ),
+    ] = None,
+    weights: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="The backbone's weights, for --videos.")
+    ] = None,
     annotations: Annotated[
         Path | None,
         typer.Option(metavar="DIR", help="Folder of a named data set's annotation files."),
@@ -113,15 +124,17 @@ def train(
     from rich.console import Console
 
     from vmrtool.cli import report_error
+    from vmrtool.cli.index import print_failures, print_summary, run_index
     from vmrtool.cli.train_display import TrainDisplay
     from vmrtool.config import find_catalog
     from vmrtool.datasets.dataset import merge, split_by_video
     from vmrtool.datasets.load import all_queries, load_parts
     from vmrtool.datasets.named import NAMED
-    from vmrtool.errors import DivergedError
+    from vmrtool.errors import DivergedError, UsageError
     from vmrtool.evaluation.within import measure
     from vmrtool.features.device import choose_device
     from vmrtool.grounding.config import GroundingConfig
+    from vmrtool.indexing.choice import Choice
     from vmrtool.text.given import read_given_vectors
     from vmrtool.training.grid import plan_runs
     from vmrtool.training.recipes import load_recipe
@@ -129,7 +142,7 @@ def train(
     from vmrtool.training.start import require_words
     from vmrtool.training.start import train as train_model
 
-    console = Console(stderr=True, highlight=False)
+    console = Console(stderr=True, soft_wrap=True, highlight=False)
     changes = [] if glove is None else ["network.query_encoder=glove"]
     changes += overrides or []
     changes += [] if epochs is None else [f"training.epochs={epochs}"]
@@ -141,7 +154,24 @@ def train(
         settings, range(seed, seed + seeds), variant=variant, reading=reading, blind=blind
     )
     require_words(settings, given=glove is not None)
-    stores = features or [find_catalog()]
+    stores = features or [find_catalog(create=videos is not None)]
+    failures = 0
+    if weights is not None and videos is None:
+        raise UsageError("--weights are a backbone's, for --videos; features are given as they are")
+    if videos is not None:
+        if len(stores) > 1:
+            raise UsageError(
+                "--videos goes into one catalog", remedy="give --catalog once, or not at all"
+            )
+        wanted = {
+            name: settings.extractor.get(name) for name in ("backbone", "stride", "precision")
+        }
+        indexed = run_index(
+            videos, stores[0], Choice(weights=weights, **wanted), console, device=device
+        )
+        print_summary(indexed, console)
+        print_failures(indexed, console)
+        failures = len(indexed.failed)
     load = partial(load_parts, annotations=annotations, strict=strict)
     whole = merge(load(dataset, stores, use="train", split=split))
     held = None
@@ -208,7 +238,7 @@ def train(
                 f"{run['folder']}: seed {run['seed']}, best of {run['epochs']} epochs is "
                 f"{run['best_epoch']}" + (f" ({figures})" if figures else "")
             )
-    if failed:
+    if failed or failures:
         raise typer.Exit(1)
 
 
