@@ -95,7 +95,7 @@ def test_eval_prints_the_documented_json(
     assert result.exit_code == 0, result.output
     document = json.loads(result.stdout)
     assert list(document) == [
-        "schema", "dataset", "split", "truth", "pairs", "rows", "hit", "breakdown",
+        "schema", "dataset", "split", "truth", "pairs", "rows", "baselines", "hit", "breakdown",
     ]  # fmt: skip
     assert document["schema"] == "vmrtool.eval/1"
     assert (document["truth"], document["pairs"], document["hit"]) == ("raw", 36, "event")
@@ -138,10 +138,10 @@ def test_blind_is_shown_zeros(
         "eval", *data(unseen), "--model", str(run), "--model", str(blind), "--json"
     )  # fmt: skip
     rows = {row["method"]: row for row in json.loads(result.stdout)["rows"]}
-    ahead = rows["run"]["R@1_IoU0.5"]["mean"] - rows["blind (blind)"]["R@1_IoU0.5"]["mean"]
+    ahead = rows["run"]["R@1_IoU0.5"]["mean"] - rows["blind"]["R@1_IoU0.5"]["mean"]
     assert ahead >= 20
     shown_zeros = invoke("eval", *data(unseen), "--model", str(blind), "--blind", "--json")
-    assert json.loads(shown_zeros.stdout)["rows"][0] == rows["blind (blind)"]
+    assert json.loads(shown_zeros.stdout)["rows"][0] == rows["blind"]
     dark = json.loads(
         invoke("eval", *data(unseen), "--model", str(run), "--blind", "--json").stdout
     )["rows"][0]

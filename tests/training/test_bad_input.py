@@ -21,6 +21,7 @@ TINY = [
     for setting in (
         "network.dim=8", "network.word_dim=4", "network.retrieval_dim=4", "training.epochs=1",
         "training.validation_share=0.3", "retrieval.ranking_queries=2",
+        "network.query_encoder=words",
     )
     for word in ("--set", setting)
 ]  # fmt: skip
@@ -278,6 +279,33 @@ def test_too_little_to_set_aside(here: Path) -> None:
     assert not (here / "out").exists()
 
 
+# Word vectors ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("door 1 2 3\n", ("line 1: word vector of 3 numbers, expected 4", "set word_dim")),
+        ("door 1 2 3 4\na 1 2 3\n", ("line 2", "expected 4")),
+        ("door 1 2 3 nan\n", ("line 1", "not finite")),
+        ("door 1 2 3 x\n", ("line 1", "not numbers")),
+        (None, ("glove.txt",)),
+    ],
+)
+def test_word_vectors_that_do_not_fit(here: Path, text: str | None, words: tuple[str, ...]) -> None:
+    if text is not None:
+        (here / "glove.txt").write_text(text)
+    chosen = ("--set", "network.query_encoder=glove", "--glove", "glove.txt")
+    assert_refused(train("ann", "full.h5", "out", *chosen), 3, *words)
+    assert not (here / "out").exists()
+
+
+def test_word_vectors_asked_for_and_not_given(here: Path) -> None:
+    done = train("ann", "full.h5", "out", "--set", "network.query_encoder=glove")
+    assert_refused(done, 3, "no word vectors", "--glove FILE")
+    assert not (here / "out").exists()
+
+
 # Checkpoints -----------------------------------------------------------------------------------
 
 
@@ -319,19 +347,25 @@ def test_a_model_of_another_variant_than_asked_for(here: Path, run: Path) -> Non
 
 def test_a_run_is_never_overwritten_nor_continued_as_another(here: Path, run: Path) -> None:
     shutil.copytree(run, here / "mine")
-    before = {path.name: path.read_bytes() for path in (here / "mine").iterdir()}
+    before = contents(here / "mine")
     again = train("ann", "full.h5", "mine")
     assert_refused(again, 2, "mine already holds a run", "--resume")
     other = train("ann", "full.h5", "mine", "--resume", "--variant", "mha")
     assert_refused(other, 2, "network.variant ci-mha, now mha", "another --out")
     some = write_features(here / "some.h5", lambda v, x: None if v == "V01" else x)
     assert_refused(train("ann", some, "mine", "--resume"), 2, "train.queries", "another --out")
-    assert {path.name: path.read_bytes() for path in (here / "mine").iterdir()} == before
+    assert contents(here / "mine") == before
+
+
+def contents(folder: Path) -> dict[Path, bytes]:
+    """Every file below the folder."""
+    return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
 @pytest.mark.parametrize("name", ["state.pt", "config.json"])
 def test_a_damaged_run(here: Path, run: Path, name: str) -> None:
     shutil.copytree(run, here / "mine")
+    (here / "mine" / "result.json").unlink()  # it has not come to its end
     data = (here / "mine" / name).read_bytes()
     (here / "mine" / name).write_bytes(data[: len(data) // 2])
     done = train("ann", "full.h5", "mine", "--resume")

@@ -15,7 +15,7 @@ SMALL = [
     word
     for setting in (
         "network.dim=16", "network.word_dim=8", "network.retrieval_dim=8", "training.batch_size=8",
-        "training.lr=3e-3", "retrieval.ranking_queries=4",
+        "training.lr=3e-3", "retrieval.ranking_queries=4", "network.query_encoder=words",
     )
     for word in ("--set", setting)
 ]  # fmt: skip

@@ -17,13 +17,13 @@ if TYPE_CHECKING:
 
 def eval(
     dataset: Annotated[
-        list[str],
+        list[str] | None,
         typer.Option(
             "--dataset",
             metavar="NAME|FILE",
             help="charades, activitynet, or a JSONL file; repeatable.",
         ),
-    ],
+    ] = None,
     features: Annotated[
         list[Path] | None,
         typer.Option(
@@ -47,6 +47,13 @@ def eval(
     ] = None,
     variant: Annotated[
         str | None, typer.Option(help="Refuse models of another variant than this.")
+    ] = None,
+    table: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="RUNS",
+            help="Score the finished runs of an experiment, under the paper's own table.",
+        ),
     ] = None,
     predictions: Annotated[
         list[Path] | None,
@@ -105,10 +112,18 @@ def eval(
     strict: Annotated[
         bool, typer.Option("--strict", help="Refuse videos without features.")
     ] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
+    format_: Annotated[
+        str | None,
+        typer.Option(
+            "--format",
+            metavar="table|json|markdown",
+            help="How to print it.",
+            show_default="table on a terminal, else json",
+        ),
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="The same as --format json.")] = False,
 ) -> None:
     """Score moments within the given video (R@n, IoU>=m, mIoU) and over the archive."""
-    import sys
     from functools import partial
 
     from rich.console import Console
@@ -121,8 +136,10 @@ def eval(
     from vmrtool.errors import UsageError
     from vmrtool.evaluation.cases import videos_in, write_cases
     from vmrtool.evaluation.evaluate import evaluate, load_contestant
+    from vmrtool.evaluation.experiment import find_experiment
     from vmrtool.evaluation.groups import BREAKDOWNS
     from vmrtool.evaluation.predictions import read_predictions, write_predictions
+    from vmrtool.evaluation.printed import PRINTED
     from vmrtool.evaluation.rows import write_per_query
     from vmrtool.features.device import choose_device
     from vmrtool.grounding.config import VARIANTS
@@ -135,11 +152,20 @@ def eval(
         raise UsageError(f"--variant {variant}: it can be {', '.join(VARIANTS)}")
     if save_predictions is not None and not models:
         raise UsageError("--save-predictions writes a model's predictions: give --model")
-    _check_cases(cases, out, videos, bool(models or predictions))
+    _check_cases(cases, out, videos, bool(models or table or predictions))
+    write = _writer(format_, as_json)
     console = Console(stderr=True, highlight=False)
     say = partial(console.print, markup=False, soft_wrap=True)
     chosen, reason = choose_device(device)
     contestants = [load_contestant(ref, chosen, variant) for ref in models or []]
+    if table is not None:
+        experiment = find_experiment(table)
+        contestants += experiment.load(chosen)
+        dataset, annotations, features = experiment.data(dataset, annotations, features)
+        if experiment.unfinished:
+            say(f"{table}: left out, not finished: {experiment.unfinished} runs")
+    if not dataset:
+        raise UsageError("no data set to score on", remedy="name one: --dataset NAME|FILE")
     if contestants:
         say(f"device {chosen} ({reason})")
         stores = features or [find_catalog()]
@@ -194,15 +220,18 @@ def eval(
             )
         failed = written.failed
         say(f"cases: {written.index}")
+    named = table is not None and len(dataset) == 1
     document = result.to_json(
-        parts, split=chosen_split(dataset[0], split, "test"), truth=truth, corpus=corpus, by=by
+        parts,
+        split=chosen_split(dataset[0], split, "test"),
+        truth=truth,
+        corpus=corpus,
+        by=by,
+        printed=PRINTED.get(dataset[0]) if named else None,
     )
-    if as_json or not sys.stdout.isatty():
-        typer.echo(json.dumps(document))
-    else:
-        _print_tables(document)
-    for _, reason in failed:
-        say(f"no key frames: {reason}")
+    write(document)
+    for _, why in failed:
+        say(f"no key frames: {why}")
     if failed:
         raise typer.Exit(1)
 
@@ -223,6 +252,35 @@ def _check_cases(cases: int, out: Path | None, videos: Path | None, answered: bo
         raise UsageError("--videos is for the key frames of --cases")
 
 
+def _writer(format_: str | None, as_json: bool) -> Callable[[dict[str, Any]], None]:
+    """What prints the result: as asked for, else as fits where it goes.
+
+    Raises:
+        UsageError: there is no such format, or two are asked for.
+    """
+    import sys
+
+    from vmrtool.errors import UsageError
+
+    writers = {
+        "table": _print_tables,
+        "json": lambda document: typer.echo(json.dumps(document)),
+        "markdown": _print_markdown,
+    }
+    if format_ is None:
+        format_ = "json" if as_json or not sys.stdout.isatty() else "table"
+    if format_ not in writers or (as_json and format_ != "json"):
+        raise UsageError(f"--format {format_}: it can be {', '.join(writers)}, without --json")
+    return writers[format_]
+
+
+def _print_markdown(document: dict[str, Any]) -> None:
+    """The figures as Markdown tables."""
+    from vmrtool.report.figures import figure_tables, to_markdown
+
+    typer.echo("\n".join(map(to_markdown, figure_tables(document))), nl=False)
+
+
 @contextmanager
 def _progress(
     console: Console, total: int, doing: str = "evaluating"
@@ -237,38 +295,22 @@ def _progress(
 
 
 def _print_tables(document: dict[str, Any]) -> None:
-    """The figures as Rich tables: within the video, over the archive, by group."""
+    """The figures as Rich tables, each over its notes."""
     from rich.console import Console
     from rich.table import Table
 
-    def table(title: str, rows: list[dict[str, Any]], names: list[str]) -> None:
-        shown = Table(title=title, title_justify="left")
-        grouped = "group" in rows[0]
-        for name in ("method", "group", "queries") if grouped else ("method",):
-            shown.add_column(name, no_wrap=True, justify="right" if name == "queries" else "left")
-        for name in names:
-            shown.add_column(name.removeprefix("corpus_").replace("_IoU", "\n"), justify="right")
-        for row in rows:
-            cells = [row["method"], row["group"], str(row["pairs"])] if grouped else [row["method"]]
-            shown.add_row(*cells, *(_cell(row[name], row["seeds"]) for name in names))
-        Console().print(shown)
+    from vmrtool.report.figures import figure_tables
 
-    rows = document["rows"]
-    within = [name for name in rows[0] if name.startswith(("R@", "mIoU"))]
-    pairs, truth = document["pairs"], document["truth"]
-    table(f"{document['dataset']}: {pairs} queries, {truth} truth", rows, within)
-    searched = [row for row in rows if "video_R@1" in row]
-    if searched:
-        over = [name for name in searched[0] if name.startswith(("video_", "corpus_R@1_"))]
-        hit = (
-            "any occurrence of the event" if document["hit"] == "event" else "the annotated moment"
-        )
-        table(f"over the whole archive; a hit is {hit}", searched, over)
-    if "breakdown" in document:
-        short = [name for name in within if name.startswith("R@1_")] + ["mIoU"]
-        table(f"by {document['breakdown']['by']}", document["breakdown"]["rows"], short)
-
-
-def _cell(figure: dict[str, float], seeds: int) -> str:
-    spread = f" ± {figure['std']:.1f}" if seeds > 1 else ""
-    return f"{figure['mean']:.2f}{spread}"
+    console = Console(highlight=False)
+    for table in figure_tables(document):
+        shown = Table(title=table.title, title_justify="left")
+        for name in table.columns:
+            words = name in ("method", "group")
+            shown.add_column(
+                name.replace("_IoU", "\n"), no_wrap=words, justify="left" if words else "right"
+            )
+        for row in table.rows:
+            shown.add_row(*row)
+        console.print(shown)
+        for note in table.notes:
+            console.print(note, markup=False, style="dim")

@@ -1,7 +1,7 @@
 """Data sets as the command line names them: annotation files, each with its features."""
 
 from collections.abc import Sequence
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import Literal
 
@@ -51,6 +51,25 @@ def read_annotations(
             f"no such data set file: {dataset}", remedy=f"give {', '.join(NAMED)} or a JSONL file"
         )
     return read_jsonl(Path(dataset))
+
+
+def all_queries(dataset: str, *, annotations: Path | None = None) -> list[str]:
+    """The sentences of every split of a named data set, or of a JSONL file, whose words to know.
+
+    A split whose files are not there, or not as expected, is left out: it is told when it is used.
+
+    Raises:
+        UsageError: no folder for a named data set.
+        DataError: the JSONL file is not as expected.
+    """
+    if dataset not in NAMED:
+        return [sample.query for sample in read_jsonl(Path(dataset)).samples]
+    queries: list[str] = []
+    for split in NAMED[dataset].splits:
+        with suppress(DataError):
+            read = read_named(dataset, annotations, split)
+            queries += [sample.query for sample in read.samples]
+    return queries
 
 
 def load_parts(

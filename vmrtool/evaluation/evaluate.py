@@ -11,10 +11,11 @@ from vmrtool.assets import find_model
 from vmrtool.datasets.dataset import Dataset
 from vmrtool.datasets.prior import PriorSpan
 from vmrtool.errors import ModelError
-from vmrtool.evaluation.baselines import RANDOM, prior_spans, whole_video
+from vmrtool.evaluation.baselines import PROTOCOLS, RANDOM, prior_spans, whole_video
 from vmrtool.evaluation.corpus import hit_kind, score_corpus
 from vmrtool.evaluation.groups import BREAKDOWNS
 from vmrtool.evaluation.metrics import Prediction, score_each, truths_of
+from vmrtool.evaluation.printed import PrintedTable
 from vmrtool.evaluation.rows import Figures, Row, breakdown, joined
 from vmrtool.evaluation.within import predict
 from vmrtool.grounding.checkpoint import ExtractorSpec, GroundingModel, load_model
@@ -90,6 +91,7 @@ class Evaluation:
         corpus: bool,
         by: str | None = None,
         split: str | None = None,
+        printed: PrintedTable | None = None,
     ) -> dict[str, Any]:
         """The document `vmrtool.eval/1`.
 
@@ -99,6 +101,7 @@ class Evaluation:
             corpus: whether the archives were searched; says then what counted as a hit.
             by: a way of `BREAKDOWNS` to divide the queries; adds each group's figures.
             split: the split of a named data set.
+            printed: the paper's table to stand beside.
         """
         samples = [sample for part in parts for sample in part.samples]
         document: dict[str, Any] = {
@@ -108,7 +111,12 @@ class Evaluation:
             "truth": truth,
             "pairs": len(samples),
             "rows": [row.to_json() for row in self.rows],
+            "baselines": {
+                row.method: PROTOCOLS[row.method] for row in self.rows if row.method in PROTOCOLS
+            },
         }
+        if printed is not None:
+            document["printed"] = printed.to_json()
         if corpus:
             document["hit"] = hit_kind(samples)
         if by is not None:
@@ -165,8 +173,11 @@ def evaluate(
             runs.append(score_each(found, truths) | joined(archives))
             answered.append(tuple(found))
         answers.append(answered[0])
-        label = " (blind)" if contestant.blind else " (shown zeros)" if zeroed else ""
-        label += " (shuffled)" if shuffled and not label else ""
+        told = contestant.name == "blind"
+        label = (
+            ("" if told else " (blind)") if contestant.blind else " (shown zeros)" if zeroed else ""
+        )
+        label += " (shuffled)" if shuffled and not (zeroed or contestant.blind) else ""
         rows.append(Row(contestant.name + label, tuple(runs)))
     for name, found in others:
         rows.append(Row(name, (score_each(found, truths),)))
