@@ -139,9 +139,9 @@ def main() -> None:
     parser.add_argument("--pairs", type=int, default=256, help="query-video pairs that are timed")
     options = parser.parse_args()
     device, reason = choose_device(options.device)
-    settings = make_settings(
-        load_recipe(options.recipe) if options.recipe else {}, options.overrides
-    )
+    # Word vectors cost the same wherever they come from; learned ones need no file.
+    overrides = ["network.query_encoder=words", *options.overrides]
+    settings = make_settings(load_recipe(options.recipe) if options.recipe else {}, overrides)
     dataset = make_dataset()
     print(f"device {device} ({reason}); torch {torch.__version__}; timing {options.steps} steps")
     together, alone = time_inference(dataset, settings, options.pairs, device)

@@ -287,8 +287,6 @@ def test_too_little_to_set_aside(here: Path) -> None:
     [
         ("door 1 2 3\n", ("line 1: word vector of 3 numbers, expected 4", "set word_dim")),
         ("door 1 2 3 4\na 1 2 3\n", ("line 2", "expected 4")),
-        ("door 1 2 3 nan\n", ("line 1", "not finite")),
-        ("door 1 2 3 x\n", ("line 1", "not numbers")),
         (None, ("glove.txt",)),
     ],
 )

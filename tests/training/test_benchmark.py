@@ -11,7 +11,10 @@ def test_it_prints_a_row_of_the_table() -> None:
     small = ["network.dim=8", "network.word_dim=4", "training.batch_size=4"]
     overrides = [word for setting in small for word in ("--set", setting)]
     done = subprocess.run(
-        [sys.executable, SCRIPT, "--device", "cpu", "--steps", "2", "--pairs", "4", *overrides],
+        [
+            *(sys.executable, SCRIPT, "--device", "cpu", "--recipe", "charades"),
+            *("--steps", "2", "--pairs", "4", *overrides),
+        ],
         capture_output=True,
         text=True,
     )
