@@ -39,6 +39,12 @@ class DataError(MissingError):
     """Annotations, features or predictions cannot be used; the message names file and line."""
 
 
+class DivergedError(VmrtoolError):
+    """Training cannot go on: a loss is not a finite number."""
+
+    exit_code = 1
+
+
 class MediaError(VmrtoolError):
     """One video cannot be read; `stage` is where it failed: 'open', 'decode' or 'extract'."""
 

@@ -17,8 +17,10 @@ from typer.testing import CliRunner
 from vmrtool.catalog import Catalog
 from vmrtool.catalog.rows import FailureRow, FileFacts, FoundFile, StoredSnippets
 from vmrtool.cli import app
+from vmrtool.datasets.export import export_features
 from vmrtool.datasets.samples import Sample
 from vmrtool.evaluation.predictions import write_predictions
+from vmrtool.evaluation.printed import PRINTED
 from vmrtool.grounding.config import GroundingConfig
 from vmrtool.indexing.report import IndexReport
 from vmrtool.search.result import Moment, SearchResult
@@ -40,7 +42,17 @@ LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
 SCHEMA = re.compile(r"vmrtool\.[a-z]+/\d+")
 FIGURE = re.compile(r"\b(R@\d+_IoU|mIoU|video_R@|corpus_R@)[\w.]*")
 # What a caller chooses, so that its fields are not the format's.
-FREE = {"settings", "fixes", "prior", "network", "training", "retrieval", "losses", "validation"}
+FREE = {
+    "baselines",
+    "settings",
+    "fixes",
+    "prior",
+    "network",
+    "training",
+    "retrieval",
+    "losses",
+    "validation",
+}
 
 
 def text_of(page: str) -> str:
@@ -252,8 +264,19 @@ def test_catalog_commands(catalog: Path) -> None:
     assert_documented("vmrtool.failures/1", told("failures"))
     shown = told("show", f"{folder}/\udcff.mp4") | {"failure": told("show", "broken")["failure"]}
     assert_documented("vmrtool.video/1", shown)
+    assert_documented("vmrtool.export/1", told("export-features", f"{folder}/out.h5"))
     assert_documented("vmrtool.forget/1", told("forget"))
     assert_documented("vmrtool.relocate/1", told("relocate", folder, f"{folder}/elsewhere"))
+
+
+def test_exported_features(catalog: Path) -> None:
+    import h5py
+
+    with Catalog.open(catalog) as opened:
+        export_features(opened, catalog.with_name("out.h5"))
+    with h5py.File(catalog.with_name("out.h5")) as file:
+        found = [*file.attrs, *file["gone"].attrs]
+    assert sorted([*found, "duration_s"]) == sorted(documented("Exported features"))
 
 
 def test_catalog_tables(catalog: Path) -> None:
@@ -347,7 +370,9 @@ def test_train_and_run_folder_and_eval(tmp_path: Path) -> None:
     words += ["--set", "training.validation_share=0.3", "--set", "retrieval.ranking_queries=3"]
     trained = CliRunner().invoke(app, words)
     assert trained.exit_code == 0, trained.output
-    assert_documented("vmrtool.train/1", json.loads(trained.stdout))
+    told = json.loads(trained.stdout)
+    told["failed"] = [{"folder": str(out), "error": "", "remedy": None}]  # as a grid may have it
+    assert_documented("vmrtool.train/1", told)
 
     assert {path.name for path in out.iterdir()} == set(documented("The run folder"))
     config = RunFolder(out).read_config()
@@ -356,6 +381,7 @@ def test_train_and_run_folder_and_eval(tmp_path: Path) -> None:
     config |= {f"settings.{name}": None for name in config.pop("settings")}
     assert set(documented("The run folder", table=1)) == flat(config)
     assert_documented("The run folder", RunFolder(out).epochs()[0], table=2)
+    assert_documented("The run folder", RunFolder(out).read_result(), table=3)
 
     with safe_open(out / "model.safetensors", framework="pt") as file:
         document = json.loads(file.metadata()["vmrtool"])
@@ -364,11 +390,13 @@ def test_train_and_run_folder_and_eval(tmp_path: Path) -> None:
 
     each = tmp_path / "each.jsonl"
     words = ["eval", *source, "--model", str(out), "--corpus", "--breakdown", "kind"]
-    words += ["--per-query", str(each), "--json"]
+    words += ["--per-query", str(each), "--cases", "2", "--out", str(tmp_path / "cases"), "--json"]
     scored = CliRunner().invoke(app, words)
     assert scored.exit_code == 0, scored.output
-    told = json.loads(scored.stdout)
+    told = json.loads(scored.stdout) | {"printed": PRINTED["charades"].to_json()}
     assert_documented("vmrtool.eval/1", told)
+    index = (tmp_path / "cases" / "cases.json").read_text(encoding="utf-8")
+    assert_documented("vmrtool.cases/1", json.loads(index))
     assert_documented("Figures of every query", json.loads(each.read_text().splitlines()[0]))
     figures = " ".join(documented("vmrtool.eval/1", table=1))
     assert {name for name in told["rows"][0] if FIGURE.match(name)} <= expanded(figures)

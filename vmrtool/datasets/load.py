@@ -1,7 +1,7 @@
 """Data sets as the command line names them: annotation files, each with its features."""
 
 from collections.abc import Sequence
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import Literal
 
@@ -10,7 +10,7 @@ from vmrtool.datasets.files import open_store
 from vmrtool.datasets.jsonl import read_jsonl
 from vmrtool.datasets.named import NAMED, read_named
 from vmrtool.datasets.samples import Annotations
-from vmrtool.errors import UsageError
+from vmrtool.errors import DataError, UsageError
 from vmrtool.search.windows import WINDOW_SIZE
 
 Use = Literal["train", "validation", "test"]
@@ -24,7 +24,10 @@ def chosen_split(dataset: str, split: str | None, use: Use) -> str | None:
     """
     if dataset in NAMED:
         if split is None and use not in NAMED[dataset].split_for:
-            raise UsageError(f"{dataset} has no split for {use}")
+            raise UsageError(
+                f"{dataset} has no split for {use}",
+                remedy="leave it out, and a share of the training videos is set aside",
+            )
         return split or NAMED[dataset].split_for[use]
     if split is not None:
         raise UsageError(f"--split {split}: {dataset} is a file and has no splits")
@@ -43,7 +46,30 @@ def read_annotations(
     wanted = chosen_split(dataset, split, use)
     if wanted is not None:
         return read_named(dataset, annotations, wanted)
+    if not Path(dataset).is_file():
+        raise DataError(
+            f"no such data set file: {dataset}", remedy=f"give {', '.join(NAMED)} or a JSONL file"
+        )
     return read_jsonl(Path(dataset))
+
+
+def all_queries(dataset: str, *, annotations: Path | None = None) -> list[str]:
+    """The sentences of every split of a named data set, or of a JSONL file, whose words to know.
+
+    A split whose files are not there, or not as expected, is left out: it is told when it is used.
+
+    Raises:
+        UsageError: no folder for a named data set.
+        DataError: the JSONL file is not as expected.
+    """
+    if dataset not in NAMED:
+        return [sample.query for sample in read_jsonl(Path(dataset)).samples]
+    queries: list[str] = []
+    for split in NAMED[dataset].splits:
+        with suppress(DataError):
+            read = read_named(dataset, annotations, split)
+            queries += [sample.query for sample in read.samples]
+    return queries
 
 
 def load_parts(

@@ -1,5 +1,6 @@
 """Word vectors in GloVe's public text format: a word and its numbers a line."""
 
+from collections.abc import Container
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +10,7 @@ from vmrtool.errors import DataError
 from vmrtool.text.vocabulary import Vocabulary
 
 
-def read_word_vectors(path: Path, vocabulary: Vocabulary, dim: int) -> dict[str, NDArray]:
+def read_word_vectors(path: Path, vocabulary: Container[str], dim: int) -> dict[str, NDArray]:
     """The vectors that `path` holds for the words of `vocabulary`, each float32 (dim,).
 
     Only the lines of wanted words are parsed, so a file of two million words takes seconds. A
