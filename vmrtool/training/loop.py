@@ -287,7 +287,7 @@ def losses(
     parts = grounding_loss(network.fuse_and_predict(video, query), batch.targets)
     if retrieval.weight > 0:
         n = batch.n_matched
-        queries = network.retrieval.query_vector(query.q_hat[:n], query.mask[:n])
+        queries = network.retrieval.query_vector(query.content[:n], query.mask[:n])
         vectors = network.retrieval.stretch_vectors(video.content, video.mask, batch.stretches)
         parts["contrastive"] = contrastive_loss(
             queries,
