@@ -1,8 +1,8 @@
 """Queries for planned videos: what is asked, and the stretches of time that answer it.
 
 Plain queries list every occurrence of their event in the video; one query in six adds a condition
-in time ("... after the green circle vanishes") and lists the occurrences that meet it. In the further
-rounds that a training archive may ask, one in three does.
+in time ("... after the green circle vanishes") and lists the occurrences that meet it. In the
+further rounds that a training archive may ask, one in three does.
 """
 
 from collections.abc import Iterable, Sequence
