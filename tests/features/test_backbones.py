@@ -160,8 +160,10 @@ def test_weights_of_another_network(tmp_path: Path, own: Path) -> None:
     torch.save(["not", "a", "dict"], path)
     with pytest.raises(ModelError, match="something other than tensors"):
         load_backbone("i3d", path)
-    with pytest.raises(ModelError, match="not the weights of 'i3d-charades'"):
+    with pytest.raises(ModelError, match="not the weights of 'i3d-charades'") as error:
         load_backbone("i3d-charades", own)
+    assert "Conv3d_1a_7x7.conv3d.weight is (8, 3, 7, 7, 7), not (64, 3" in str(error.value)
+    assert "more of other shapes" in str(error.value)
 
 
 @pytest.mark.parametrize(
