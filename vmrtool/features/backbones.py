@@ -53,6 +53,7 @@ class Backbone:
         weights_sha256: checksum of the file the weights came from.
         settings: what else of it decides the features, as JSON values.
         device: where it computes.
+        layers: the trunk without padding in time, for dense sampling; empty where it has none.
         precision: "float32" or "bfloat16" (features leave in float32 all the same).
     """
 
@@ -78,7 +79,7 @@ class Backbone:
             if isinstance(layer, nn.Conv3d | nn.Linear):
                 layer.to(self._dtype)
         self._compute = network.compute
-        self._layers = network.layers() if isinstance(network, InceptionI3D) else None
+        self.layers = network.layers() if isinstance(network, InceptionI3D) else []
         factors, offsets = SCALINGS[info.preprocessing.scaling].of_clips
         shape = (3, 1, 1, 1)
         self._factors = torch.tensor(factors, device=device).view(shape)
@@ -117,12 +118,12 @@ class Backbone:
         Raises:
             UsageError: this network has no such pass.
         """
-        if self._layers is None:
+        if not self.layers:
             raise UsageError(
                 f"backbone '{self.info.name}' cannot be sampled densely",
                 remedy="Use --sampling windows; dense is for Inception-I3D (i3d, i3d-charades).",
             )
-        return TrunkStream(self._layers)
+        return TrunkStream(self.layers)
 
     @torch.inference_mode()
     def advance(self, stream: TrunkStream, clips: Tensor, last: bool) -> Tensor:
@@ -131,9 +132,9 @@ class Backbone:
 
     @torch.inference_mode()
     def pool(self, steps: Tensor) -> Tensor:
-        """Features (N, dim) of windows of trunk steps (N, n, dim), averaged as those of clips."""
+        """Features (N, dim) of windows of trunk steps (N, dim, n), averaged as those of clips."""
         assert isinstance(self._network, InceptionI3D)
-        return self._network.pool(steps.transpose(1, 2)).mean(dim=2)
+        return self._network.pool(steps).mean(dim=2)
 
     def on(self, device: torch.device) -> "Backbone":
         """The same backbone on another device."""
@@ -151,11 +152,9 @@ class Backbone:
     def compile(self) -> None:
         """Has `torch.compile` make the network faster; the first clips of a size then take long."""
         self._compute = torch.compile(self._network.compute, dynamic=False)
-        if self._layers is not None:
-            self._layers = [
-                replace(layer, run=torch.compile(layer.run, dynamic=False))
-                for layer in self._layers
-            ]
+        self.layers = [
+            replace(layer, run=torch.compile(layer.run, dynamic=False)) for layer in self.layers
+        ]
 
     def _inputs(self, clips: Tensor) -> Tensor:
         """Clips in [-1, 1] as the network takes them: its scaling, precision, layout, device."""

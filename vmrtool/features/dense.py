@@ -18,7 +18,7 @@ def reach(layers: Sequence[Layer]) -> tuple[int, int]:
     """How many frames before its first and after its last a step of the trunk sees."""
     before, seen, jump = 0, 1, 1
     for layer in layers:
-        before += layer.padding[0] * jump
+        before += layer.ends[0] * jump
         seen += (layer.kernel - 1) * jump
         jump *= layer.stride
     return before, seen - before - jump
@@ -30,34 +30,25 @@ class _Strand:
     def __init__(self, layer: Layer) -> None:
         self._layer = layer
         self._held: Tensor | None = None
+        self._begun = False
 
     def push(self, maps: Tensor | None, last: bool) -> Tensor | None:
         """Outputs that the next maps (1, C, T, H, W) make possible; None where there are none."""
         layer = self._layer
-        before, after = layer.padding
-        given = [] if maps is None else [maps]
-        if self._held is not None:
-            given.insert(0, self._held)
-        elif maps is not None and before:
-            given.insert(0, _zeros_like(maps, before))
+        given = [part for part in (self._held, maps) if part is not None]
         if not given:
             return None
-        if last and after:
-            given.append(_zeros_like(given[-1], after))
         joined = torch.cat(given, dim=2) if len(given) > 1 else given[0]
-        count = (joined.shape[2] - layer.kernel) // layer.stride + 1
+        before = 0 if self._begun else layer.ends[0]
+        after = layer.ends[1] if last else 0
+        count = (before + joined.shape[2] + after - layer.kernel) // layer.stride + 1
         if count < 1:
             self._held = joined
             return None
-        self._held = joined[:, :, count * layer.stride :].clone()
-        return layer.run(joined[:, :, : (count - 1) * layer.stride + layer.kernel])
-
-
-def _zeros_like(maps: Tensor, count: int) -> Tensor:
-    """`count` maps of zeros, laid out as `maps`."""
-    batch, channels, _, height, width = maps.shape
-    zeros = maps.new_zeros((batch, count, height, width, channels))
-    return zeros.permute(0, 4, 1, 2, 3)
+        seen = (count - 1) * layer.stride + layer.kernel - before
+        self._held = joined[:, :, count * layer.stride - before :].clone()
+        self._begun = True
+        return layer.run(joined[:, :, :seen], (before, after))
 
 
 class TrunkStream:

@@ -2,8 +2,8 @@
 
 Parameter names are those of the public PyTorch checkpoints (`rgb_imagenet.pt`,
 `rgb_charades.pt`), so that their state dicts load as they are. Convolutions and pools pad as
-TensorFlow's SAME does, which depends on the input's size and may be uneven. In time the padding
-can be left out, where a caller brings the frames before and after (see `dense.py`).
+TensorFlow's SAME does, which depends on the input's size and may be uneven. In time a caller may
+say the padding, where maps are a piece of longer ones (see `dense.py`).
 """
 
 import functools
@@ -18,6 +18,8 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 from vmrtool.features.network import Network
 
 Triple = tuple[int, int, int]
+Ends = tuple[int, int]
+"""Padding in time, before and after."""
 
 # Channels of each Inception block: 1x1; 1x1 -> 3x3x3; 1x1 -> 3x3x3; pool -> 1x1.
 _BLOCKS: dict[str, tuple[int, int, int, int, int, int]] = {
@@ -48,17 +50,17 @@ def scaled(channels: int, width: float) -> int:
 
 
 def same_padding(
-    size: torch.Size, kernel: Triple, stride: Triple, in_time: bool = True
+    size: torch.Size, kernel: Triple, stride: Triple, ends: Ends | None = None
 ) -> tuple[int, ...]:
     """SAME padding of the last three dimensions of `size`, in the order `F.pad` takes it.
 
-    Without `in_time` the first of the three is not padded.
+    The first of the three is time, which is padded by `ends` where they are given.
     """
     pads: list[int] = []
     for length, k, s in zip(reversed(size[-3:]), reversed(kernel), reversed(stride), strict=True):
         total = max(k - s if length % s == 0 else k - length % s, 0)
         pads += [total // 2, total - total // 2]
-    return tuple(pads) if in_time else (*pads[:4], 0, 0)
+    return tuple(pads) if ends is None else (*pads[:4], *ends)
 
 
 class ConvUnit(nn.Module):
@@ -70,10 +72,10 @@ class ConvUnit(nn.Module):
         self.conv3d = nn.Conv3d(in_channels, out_channels, kernel, stride=stride, bias=False)
         self.bn: nn.Module = nn.BatchNorm3d(out_channels, eps=1e-3, momentum=0.01)
 
-    def forward(self, x: Tensor, in_time: bool = True) -> Tensor:
-        """Convolve, normalise, rectify; without `in_time` nothing is padded in time."""
+    def forward(self, x: Tensor, ends: Ends | None = None) -> Tensor:
+        """Convolve, normalise, rectify; time is padded by `ends`, else as SAME does."""
         low_w, high_w, low_h, high_h, low_t, high_t = same_padding(
-            x.shape, self.kernel, self.stride, in_time
+            x.shape, self.kernel, self.stride, ends
         )
         padding = (low_t, low_h, low_w)
         if padding != (high_t, high_h, high_w):
@@ -100,14 +102,14 @@ class ConvUnit(nn.Module):
             self.bn = nn.Identity()
 
 
-def max_pool(x: Tensor, kernel: Triple, stride: Triple, in_time: bool = True) -> Tensor:
+def max_pool(x: Tensor, kernel: Triple, stride: Triple, ends: Ends | None = None) -> Tensor:
     """SAME max pool of rectified maps (B, C, T, H, W), for which zero padding is exact.
 
     Space first, as 2-D pools of all frames, then time: with channels last this is several times
-    faster on a CPU than `max_pool3d`, and the result is the same to the last bit. Without
-    `in_time` nothing is padded in time.
+    faster on a CPU than `max_pool3d`, and the result is the same to the last bit. Time is padded
+    by `ends`, else as SAME does.
     """
-    low_w, _, low_h, _, low_t, high_t = same_padding(x.shape, kernel, stride, in_time)
+    low_w, _, low_h, _, low_t, high_t = same_padding(x.shape, kernel, stride, ends)
     frames = x.transpose(1, 2)  # (B, T, C, H, W)
     # SAME pads at most one more on the far side, which is what ceil_mode adds.
     pooled = F.max_pool2d(
@@ -139,14 +141,14 @@ class InceptionBlock(nn.Module):
         self.b3b = ConvUnit(in_channels, c3)
         self.out_channels = c0 + c1b + c2b + c3
 
-    def forward(self, x: Tensor, in_time: bool = True) -> Tensor:
-        """(B, C, T, H, W) -> (B, out_channels, T, H, W), or two steps fewer without `in_time`."""
-        inner = x if in_time else x[:, :, 1:-1]
-        pooled = max_pool(x, (3, 3, 3), (1, 1, 1), in_time)
+    def forward(self, x: Tensor, ends: Ends = (1, 1)) -> Tensor:
+        """(B, C, T, H, W) -> (B, out_channels, T', H, W); T' is T less what `ends` do not pad."""
+        inner = x[:, :, 1 - ends[0] : x.shape[2] - (1 - ends[1])]
+        pooled = max_pool(x, (3, 3, 3), (1, 1, 1), ends)
         branches = (
             self.b0(inner),
-            self.b1b(self.b1a(x), in_time),
-            self.b2b(self.b2a(x), in_time),
+            self.b1b(self.b1a(x), ends),
+            self.b2b(self.b2a(x), ends),
             self.b3b(pooled),
         )
         return torch.cat(branches, dim=1)
@@ -166,21 +168,21 @@ class ScoreLayer(nn.Module):
 
 @dataclass(frozen=True)
 class Layer:
-    """A part of the trunk, for maps that already have around them in time what it needs.
+    """A part of the trunk that sees `kernel` maps in time for one output, every `stride`.
 
     Attributes:
-        run: maps (B, C, T, H, W) -> (B, C', (T - kernel) // stride + 1, H', W').
+        run: maps (B, C, T, H, W) and the padding of their ends, to the next maps.
         kernel: maps in time that one of its outputs sees.
         stride: maps from one output to the next.
     """
 
-    run: Callable[[Tensor], Tensor]
+    run: Callable[[Tensor, Ends], Tensor]
     kernel: int
     stride: int
 
     @property
-    def padding(self) -> tuple[int, int]:
-        """SAME padding before and after an even number of maps."""
+    def ends(self) -> Ends:
+        """SAME padding of an even number of maps."""
         total = max(self.kernel - self.stride, 0)
         return total // 2, total - total // 2
 
@@ -220,23 +222,23 @@ class InceptionI3D(Network):
         return x
 
     def layers(self) -> list[Layer]:
-        """The trunk as a chain of layers without padding in time."""
+        """The trunk as a chain of layers, for going through it piece by piece."""
 
-        def stem(x: Tensor) -> Tensor:
-            x = self.Conv3d_1a_7x7(x, in_time=False)
-            return self.Conv3d_2b_1x1(max_pool(x, *_POOLS["Conv3d_2b_1x1"]))
+        def stem(x: Tensor, ends: Ends) -> Tensor:
+            x = max_pool(self.Conv3d_1a_7x7(x, ends), *_POOLS["Conv3d_2b_1x1"])
+            return self.Conv3d_2b_1x1(x)
 
-        def second(x: Tensor) -> Tensor:
-            return max_pool(self.Conv3d_2c_3x3(x, in_time=False), *_POOLS["Mixed_3b"])
+        def second(x: Tensor, ends: Ends) -> Tensor:
+            return max_pool(self.Conv3d_2c_3x3(x, ends), *_POOLS["Mixed_3b"])
+
+        def pool(kernel: Triple, stride: Triple) -> Layer:
+            return Layer(lambda x, ends: max_pool(x, kernel, stride, ends), kernel[0], stride[0])
 
         layers = [Layer(stem, 7, 2), Layer(second, 3, 1)]
         for name in _BLOCKS:
-            kernel, stride = _POOLS.get(name, ((1, 1, 1), (1, 1, 1)))
-            if kernel[0] > 1:
-                pool = functools.partial(max_pool, kernel=kernel, stride=stride, in_time=False)
-                layers.append(Layer(pool, kernel[0], stride[0]))
-            block = functools.partial(self.get_submodule(name), in_time=False)
-            layers.append(Layer(block, 3, 1))
+            if name in _POOLS and name != "Mixed_3b":
+                layers.append(pool(*_POOLS[name]))
+            layers.append(Layer(self.get_submodule(name), 3, 1))
         return layers
 
     def pool(self, steps: Tensor) -> Tensor:
