@@ -36,12 +36,20 @@ def index(
     ] = None,
     stride: Annotated[
         int | None,
-        typer.Option(min=1, metavar="F", help="Frames from one window to the next [16]."),
+        typer.Option(min=1, metavar="F", help="Frames from one window to the next [16 for i3d]."),
     ] = None,
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
+    sampling: Annotated[
+        str | None,
+        typer.Option(metavar="HOW", help="windows, or dense: one pass over the video [windows]."),
+    ] = None,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda (all of them) or cuda:N.")] = "auto",
     precision: Annotated[
-        str | None, typer.Option(metavar="TYPE", help="float32 or bfloat16 [float32].")
+        str | None,
+        typer.Option(metavar="TYPE", help="auto, float32 or bfloat16 [what suits the device]."),
     ] = None,
+    compiled: Annotated[
+        bool, typer.Option("--compile", help="Use torch.compile; pays on a GPU, in long runs.")
+    ] = False,
     exclude: Annotated[
         list[str] | None,
         typer.Option(metavar="GLOB", help="Leave out what fits by name or path; repeatable."),
@@ -72,7 +80,7 @@ def index(
     console = Console(stderr=True, soft_wrap=True, highlight=False)
     path = find_catalog(catalog, create=True)
     part = None if shard is None else Shard.parse(shard)
-    asked = Choice(model, backbone, weights, stride, precision)
+    asked = Choice(model, backbone, weights, stride, precision, sampling)
 
     def read_spec(checkpoint: Path) -> Spec:
         from vmrtool.grounding.checkpoint import load_model
@@ -87,6 +95,7 @@ def index(
             batch_size=batch_size,
             read_spec=read_spec,
             tell=lambda line: console.print(line, style="dim", markup=False),
+            compiled=compiled,
         )
 
     with _Display(console) as display:

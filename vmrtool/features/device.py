@@ -1,15 +1,9 @@
 """Which processors and which precision to use, and why."""
 
-import ctypes
-import sys
-
 import torch
 
 from vmrtool.errors import UsageError
 from vmrtool.features.published import PRECISIONS
-
-_MALLOC_TRIM_THRESHOLD, _MALLOC_MMAP_THRESHOLD = -1, -3  # of glibc's mallopt
-_LARGEST_INT = 2**31 - 1
 
 
 def choose_device(requested: str) -> tuple[torch.device, str]:
@@ -76,26 +70,18 @@ def choose_precision(requested: str, device: torch.device) -> tuple[str, str]:
         raise UsageError(
             f"precision '{requested}' is not known", remedy=f"Use auto, {' or '.join(PRECISIONS)}."
         )
+    reason = _multiplies_bfloat16(device)
+    if reason is None:
+        return "float32", "bfloat16 is slower here"
+    return "bfloat16", reason
+
+
+def _multiplies_bfloat16(device: torch.device) -> str | None:
+    """What there is that multiplies bfloat16 faster than float32; None where nothing is."""
     if device.type == "cuda":
-        if torch.cuda.get_device_capability(device) >= (8, 0):
-            return "bfloat16", "this GPU multiplies bfloat16"
-        return "float32", "this GPU does not multiply bfloat16"
+        ampere = (8, 0)
+        capable = torch.cuda.get_device_capability(device) >= ampere
+        return "this GPU multiplies it" if capable else None
     if torch.cpu._is_amx_tile_supported():
-        return "bfloat16", "this processor has AMX"
-    if torch.cpu._is_avx512_bf16_supported():
-        return "bfloat16", "this processor has AVX-512 BF16"
-    return "float32", "this processor does not multiply bfloat16"
-
-
-def keep_freed_memory() -> None:
-    """Has this process keep freed memory for its next large array, where the system is glibc's.
-
-    Otherwise the maps of every layer are given back to the system and taken again, page by page,
-    which is a tenth of the time of a clip.
-    """
-    if sys.platform != "linux":
-        return
-    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
-    if mallopt is not None:
-        mallopt(_MALLOC_MMAP_THRESHOLD, _LARGEST_INT)
-        mallopt(_MALLOC_TRIM_THRESHOLD, _LARGEST_INT)
+        return "this processor has AMX"
+    return "this processor has AVX-512 BF16" if torch.cpu._is_avx512_bf16_supported() else None

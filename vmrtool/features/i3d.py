@@ -71,6 +71,7 @@ class ConvUnit(nn.Module):
         self.kernel, self.stride = (kernel,) * 3, (stride,) * 3
         self.conv3d = nn.Conv3d(in_channels, out_channels, kernel, stride=stride, bias=False)
         self.bn: nn.Module = nn.BatchNorm3d(out_channels, eps=1e-3, momentum=0.01)
+        self._onednn = False
 
     def forward(self, x: Tensor, ends: Ends | None = None) -> Tensor:
         """Convolve, normalise, rectify; time is padded by `ends`, else as SAME does."""
@@ -83,7 +84,7 @@ class ConvUnit(nn.Module):
             x = F.pad(x, (low_w, high_w, low_h, high_h, low_t, high_t))
             padding = (0, 0, 0)
         weight, bias = self.conv3d.weight, self.conv3d.bias
-        if self._folded and x.device.type == "cpu" and x.dtype == torch.float32:
+        if self._onednn and x.device.type == "cpu" and x.dtype == torch.float32:
             # PyTorch has small inputs convolved by slower code, which also loses the layout.
             ones = (1, 1, 1)
             x = torch.mkldnn_convolution(x, weight, bias, padding, self.stride, ones, 1)
@@ -91,15 +92,12 @@ class ConvUnit(nn.Module):
             x = F.conv3d(x, weight, bias, self.stride, padding)
         return F.relu(self.bn(x), inplace=True)
 
-    @property
-    def _folded(self) -> bool:
-        return isinstance(self.bn, nn.Identity) and torch.backends.mkldnn.is_available()
-
     def fold(self) -> None:
         """Take the batch norm's fixed scale and shift into the convolution."""
         if isinstance(self.bn, nn.BatchNorm3d):
             self.conv3d = fuse_conv_bn_eval(self.conv3d, self.bn)
             self.bn = nn.Identity()
+            self._onednn = torch.backends.mkldnn.is_available()
 
 
 def max_pool(x: Tensor, kernel: Triple, stride: Triple, ends: Ends | None = None) -> Tensor:
