@@ -1,3 +1,4 @@
+import json
 import pickle
 from contextlib import closing
 from pathlib import Path
@@ -49,6 +50,23 @@ def test_hdf5_flat_nested_and_with_times(tmp_path: Path) -> None:
     assert get(tmp_path / "f.h5", "timed").cells.tolist() == [[0, 2], [2, 4], [4, 6], [6, 10]]
     assert get(tmp_path / "f.h5", "empty") is None
     assert get(tmp_path / "f.h5", "none") is None
+
+
+def test_times_that_extract_wrote_beside(tmp_path: Path) -> None:
+    values, cells = np.arange(6.0).reshape(3, 2), [[0.0, 2.0], [2.0, 3.0], [3.0, 7.5]]
+    np.save(tmp_path / "a.npy", values)
+    beside = tmp_path / "a.json"
+    beside.write_text(json.dumps({"schema": "vmrtool.features/1", "cells": cells}))
+    assert get(tmp_path).cells.tolist() == cells
+    evenly = [[0, 10 / 3], [10 / 3, 20 / 3], [20 / 3, 10]]
+    for other in (
+        {"schema": "theirs", "cells": cells},
+        {"schema": "vmrtool.features/1", "cells": cells[:2]},
+        {"schema": "vmrtool.features/1"},
+        [1, 2],
+    ):
+        beside.write_text(json.dumps(other))
+        np.testing.assert_allclose(get(tmp_path).cells, evenly)
 
 
 def test_cells_never_leave_the_video() -> None:

@@ -15,7 +15,7 @@ from rich.console import Console
 from rich.markup import escape
 from typer.core import TyperGroup
 
-from vmrtool.cli import catalog, demo, index, search, train
+from vmrtool.cli import catalog, demo, extract, index, search, train
 from vmrtool.cli import eval as evaluate
 from vmrtool.errors import VmrtoolError
 
@@ -93,6 +93,7 @@ def options(
 
 
 app.command("index")(index.index)
+app.command("extract")(extract.extract)
 app.command("search")(search.search)
 app.command("train")(train.train)
 app.command("eval")(evaluate.eval)

@@ -98,7 +98,7 @@ def index(
             compiled=compiled,
         )
 
-    with _Display(console) as display:
+    with Display(console) as display:
         try:
             report = index_videos(
                 paths,
@@ -173,7 +173,7 @@ def _print_failures(report: IndexReport, out: Console) -> None:
         out.print(remedy, style="dim", markup=False)
 
 
-class _Display:
+class Display:
     """Progress on stderr: a live line on a terminal, elsewhere a plain one now and then."""
 
     _EVERY_S = 30.0
@@ -194,7 +194,7 @@ class _Display:
         self._task: TaskID | None = None
         self._told = 0.0
 
-    def __enter__(self) -> _Display:
+    def __enter__(self) -> Display:
         return self
 
     def __exit__(self, *_: object) -> None:

@@ -80,6 +80,7 @@ def find_extractor(
     read_spec: ReadSpec,
     tell: Callable[[str], None],
     compiled: bool = False,
+    for_search: bool = True,
 ) -> ExtractorSource:
     """Load the extractor to index with.
 
@@ -96,6 +97,8 @@ def find_extractor(
         read_spec: reads what a model was trained on.
         tell: told in lines what was chosen and why, and what the user should know.
         compiled: whether `torch.compile` is to make the backbone faster.
+        for_search: whether the features are to be searched, so that it matters which grounding
+            model reads them.
 
     Raises:
         UsageError: values that are none, or contradict each other.
@@ -108,7 +111,7 @@ def find_extractor(
             "--model settles backbone, stride, sampling and precision",
             remedy="Leave out --model, or --backbone, --stride, --sampling and --precision.",
         )
-    finder = _Finder(asked, before, device, batch_size, read_spec, tell, compiled)
+    finder = _Finder(asked, before, device, batch_size, read_spec, tell, compiled, for_search)
     if asked.model is not None:
         return finder.for_model(asked.model)
     if asked == Choice():
@@ -130,6 +133,7 @@ class _Finder:
     read_spec: ReadSpec
     tell: Callable[[str], None]
     compiled: bool
+    for_search: bool
 
     def for_model(self, name: str) -> ExtractorSource:
         """The extractor that a grounding model reads the features of."""
@@ -159,7 +163,7 @@ class _Finder:
                 + "; ".join(misfits),
                 remedy="Give the backbone weights that it was trained with: --weights FILE.",
             )
-        if spec is None:
+        if spec is None and self.for_search:
             self.tell(
                 f"note: model '{name}' has no grounding weights here yet: the videos can be "
                 "indexed for it, and searched once it is trained"
@@ -184,6 +188,8 @@ class _Finder:
             or before.precision
             or self._read_precision(backbone, stride, sampling),
         )
+        if not self.for_search:
+            return source
         model = _fitting(source, before.model, self.read_spec)
         if model is None:
             ready = ", ".join(name for name in zoo() if _is_here(name))
