@@ -21,6 +21,9 @@ from vmrtool.datasets.export import export_features
 from vmrtool.datasets.samples import Sample
 from vmrtool.evaluation.predictions import write_predictions
 from vmrtool.evaluation.printed import PRINTED
+from vmrtool.features.backbones import load_backbone
+from vmrtool.features.extract import Snippets
+from vmrtool.features.published import BACKBONES
 from vmrtool.grounding.config import GroundingConfig
 from vmrtool.indexing.report import IndexReport
 from vmrtool.search.result import Moment, SearchResult
@@ -232,6 +235,42 @@ def test_index_and_search() -> None:
     moment = Moment(1, "v.mp4", 0.0, 1.0, 0.5, 0.5, 0.5, video_b64="dg==")
     found = SearchResult("q", "m", "v.db", 1, 1, 1, 1.0, (moment,))
     assert_documented("vmrtool.search/1", found.to_dict())
+
+
+def test_extract_and_feature_files() -> None:
+    from vmrtool.indexing.extraction import ExtractReport, FailedVideo
+    from vmrtool.indexing.feature_files import Target, about
+    from vmrtool.indexing.source import ExtractorSource
+
+    odd = FoundFile(Path("/videos/\udcff.mp4"), Path("/videos"), 1, 1)
+    failure = FailedVideo(odd.path, "open", "empty", None)
+    target = Target(odd, Path("/out/a.npy"))
+    report = ExtractReport(Path("/out"), (target,), (), (failure,), 1.0, 1.0)
+    assert_documented("vmrtool.extract/1", report.to_dict())
+    spans = np.array([[0.0, 1.0]])
+    snippets = Snippets(np.zeros((1, 4), np.float16), spans, spans, 1.0, None)
+    source = ExtractorSource("i3d", "0" * 64, {"stride": 16}, None)  # type: ignore[arg-type]
+    facts = about(odd, "00", source, snippets)
+    assert_documented("Feature files", {**facts, "seen": spans.tolist(), "cells": spans.tolist()})
+
+
+def test_backbones_table() -> None:
+    table = re.search(r"^\| backbone \| dim .*\n\|---.*\n((?:\|.*\n)+)", text_of("models.md"), re.M)
+    assert table
+    rows = {row.split("|")[1].strip(" `"): row for row in table[1].splitlines()}
+    assert rows.keys() == {*BACKBONES, "blocks"}
+    for name, info in {**BACKBONES, "blocks": load_backbone("blocks").info}.items():
+        want = info.preprocessing
+        _, _, dim, fps, frames, picture, stride, licence, weights, _ = rows[name].split("|")
+        told = (int(dim), float(fps), int(frames), int(stride), licence.strip())
+        assert told == (info.dim, want.fps, want.frames, info.stride, info.licence)
+        kind, size = want.resize
+        resized = f"shorter side {size}" if kind == "short" else f"{size[1]} x {size[0]}"
+        crop = f", {want.crop[1]} x {want.crop[0]}" if want.crop else ""
+        assert picture.strip() == resized + crop
+        if name in ("i3d", "i3d-charades", "i3d-r50", "c3d"):
+            [file] = INLINE.findall(weights)
+            assert file in info.source
 
 
 @pytest.fixture

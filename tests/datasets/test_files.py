@@ -1,3 +1,4 @@
+import json
 import pickle
 from contextlib import closing
 from pathlib import Path
@@ -71,6 +72,23 @@ def test_what_float16_cannot_hold_is_refused(tmp_path: Path) -> None:
     np.save(tmp_path / "a.npy", np.full((2, 3), 1e6, dtype=np.float32))
     with pytest.raises(DataError, match=r"'a' reach 1e\+06; they are kept as float16, up to 65504"):
         get(tmp_path)
+
+
+def test_times_that_extract_wrote_beside(tmp_path: Path) -> None:
+    values, cells = np.arange(6.0).reshape(3, 2), [[0.0, 2.0], [2.0, 3.0], [3.0, 7.5]]
+    np.save(tmp_path / "a.npy", values)
+    beside = tmp_path / "a.json"
+    beside.write_text(json.dumps({"schema": "vmrtool.features/1", "cells": cells}))
+    assert get(tmp_path).cells.tolist() == cells
+    evenly = [[0, 10 / 3], [10 / 3, 20 / 3], [20 / 3, 10]]
+    for other in (
+        {"schema": "theirs", "cells": cells},
+        {"schema": "vmrtool.features/1", "cells": cells[:2]},
+        {"schema": "vmrtool.features/1"},
+        [1, 2],
+    ):
+        beside.write_text(json.dumps(other))
+        np.testing.assert_allclose(get(tmp_path).cells, evenly)
 
 
 def test_cells_never_leave_the_video() -> None:

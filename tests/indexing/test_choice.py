@@ -13,7 +13,7 @@ from tiny_zoo import SMALL, STRIDE, write_backbone, write_model, write_zoo
 from vmrtool import assets
 from vmrtool.catalog import Catalog
 from vmrtool.errors import MissingError, ModelError, UsageError
-from vmrtool.features import backbones
+from vmrtool.features import backbones, device
 from vmrtool.features.i3d import InceptionI3D
 from vmrtool.grounding.checkpoint import load_model
 from vmrtool.indexing.choice import Choice, find_extractor
@@ -69,6 +69,8 @@ def place(tmp_path: Path, written: Path, monkeypatch: pytest.MonkeyPatch) -> Pla
     # The real network at full width, on small pictures.
     small = replace(backbones.BACKBONES["i3d"], preprocessing=SMALL)
     monkeypatch.setitem(backbones.BACKBONES, "i3d", small)
+    # The same hardware on every machine.
+    monkeypatch.setattr(device, "_multiplies_bfloat16", lambda place: "this one does")
     return Place(tmp_path)
 
 
@@ -114,6 +116,35 @@ def test_a_stride_alone_leaves_the_model_that_no_longer_fits(place: Place) -> No
 
 def test_a_backbone_alone_takes_the_model_that_fits_it(place: Place) -> None:
     assert place.run(backbone="blocks", stride=STRIDE)[0] == "blocks"
+
+
+def test_precision_is_what_suits_the_device_unless_a_model_reads_another(
+    place: Place, written: Path
+) -> None:
+    weights = written / "rgb_imagenet.pt"
+    place.find(backbone="i3d", weights=weights)
+    assert place.told[0] == "features: i3d, stride 16, bfloat16"
+    assert place.told[2].startswith("precision: bfloat16 (this one does; --precision float32")
+    place.find(backbone="i3d", weights=weights, precision="float32")
+    assert place.told[0] == "features: i3d, stride 16, float32"
+    assert not any(line.startswith("precision") for line in place.told)
+    # The model of the zoo reads blocks in float32, at its own stride.
+    place.find(backbone="blocks", stride=STRIDE)
+    assert place.told[0] == f"features: blocks, stride {STRIDE}, float32"
+    place.find(backbone="blocks", stride=STRIDE, precision="auto")
+    assert place.told[0] == f"features: blocks, stride {STRIDE}, bfloat16"
+    # What the catalog has, it keeps.
+    assert place.run(backbone="i3d", weights=weights)[1]["precision"] == "bfloat16"
+    assert place.run(stride=8)[1]["precision"] == "bfloat16"
+
+
+def test_sampling_is_part_of_the_features_and_remembered(place: Place) -> None:
+    model, used = place.run(backbone="blocks", stride=STRIDE, sampling="dense")
+    assert (model, used["sampling"]) == (None, "dense")  # blocks was trained on windows
+    assert place.told[0] == f"features: blocks, stride {STRIDE}, sampled densely, bfloat16"
+    assert place.run() == (model, used)
+    model, used = place.run(model="blocks")
+    assert (model, used["sampling"]) == ("blocks", "windows")
 
 
 def test_i3d_is_the_default_and_its_weights_are_remembered(place: Place, written: Path) -> None:
@@ -164,6 +195,9 @@ def test_values_that_are_none(place: Place, written: Path) -> None:
     for asked in (
         {"model": "blocks", "stride": 8},
         {"model": "blocks", "backbone": "i3d"},
+        {"model": "blocks", "sampling": "dense"},
+        {"backbone": "blocks", "sampling": "sparse"},
+        {"backbone": "blocks", "sampling": "dense", "stride": 4},
         {"backbone": "vgg"},
         {"backbone": "i3d", "weights": weights, "stride": 1000},
         {"backbone": "i3d", "weights": weights, "precision": "float8"},

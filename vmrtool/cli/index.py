@@ -40,12 +40,20 @@ def index(
     ] = None,
     stride: Annotated[
         int | None,
-        typer.Option(min=1, metavar="F", help="Frames from one window to the next [16]."),
+        typer.Option(min=1, metavar="F", help="Frames from one window to the next [16 for i3d]."),
     ] = None,
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
+    sampling: Annotated[
+        str | None,
+        typer.Option(metavar="HOW", help="windows, or dense: one pass over the video [windows]."),
+    ] = None,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda (all of them) or cuda:N.")] = "auto",
     precision: Annotated[
-        str | None, typer.Option(metavar="TYPE", help="float32 or bfloat16 [float32].")
+        str | None,
+        typer.Option(metavar="TYPE", help="auto, float32 or bfloat16 [what suits the device]."),
     ] = None,
+    compiled: Annotated[
+        bool, typer.Option("--compile", help="Use torch.compile; pays on a GPU, in long runs.")
+    ] = False,
     exclude: Annotated[
         list[str] | None,
         typer.Option(metavar="GLOB", help="Leave out what fits by name or path; repeatable."),
@@ -75,7 +83,7 @@ def index(
     report = run_index(
         paths,
         find_catalog(catalog, create=True),
-        Choice(model, backbone, weights, stride, precision),
+        Choice(model, backbone, weights, stride, precision, sampling),
         console,
         device=device,
         batch_size=batch_size,
@@ -83,6 +91,7 @@ def index(
         shard=None if shard is None else Shard.parse(shard),
         retry_failed=retry_failed,
         workers=workers,
+        compiled=compiled,
     )
     if as_json or not sys.stdout.isatty():
         typer.echo(json.dumps(report.to_dict()))
@@ -109,6 +118,7 @@ def run_index(
     shard: Shard | None = None,
     retry_failed: bool = False,
     workers: int | None = None,
+    compiled: bool = False,
 ) -> IndexReport:
     """Indexes with progress on `console`; the arguments are the command's options.
 
@@ -132,9 +142,10 @@ def run_index(
             batch_size=batch_size,
             read_spec=read_spec,
             tell=lambda line: console.print(line, style="dim", markup=False),
+            compiled=compiled,
         )
 
-    with _Display(console) as display:
+    with Display(console) as display:
         try:
             return index_videos(
                 paths,
@@ -198,7 +209,7 @@ def print_failures(report: IndexReport, out: Console) -> None:
         out.print(remedy, style="dim", markup=False)
 
 
-class _Display:
+class Display:
     """Progress on stderr: a live line on a terminal, elsewhere a plain one now and then."""
 
     _EVERY_S = 30.0
@@ -219,7 +230,7 @@ class _Display:
         self._task: TaskID | None = None
         self._told = 0.0
 
-    def __enter__(self) -> _Display:
+    def __enter__(self) -> Display:
         return self
 
     def __exit__(self, *_: object) -> None:

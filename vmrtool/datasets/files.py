@@ -6,7 +6,8 @@ Folder: VIDEO.npy, VIDEO.npz (one array) or VIDEO.pt (a tensor; pickled objects 
 Times: an array's attribute `cells`, (snippets, 2) seconds, says what each snippet stands for. Else,
 where the array's, its group's or the file's attribute `snippet_seconds` says how far snippets are
 apart, snippet k stands for that many seconds from k times as many. Otherwise the snippets divide
-the video's length evenly.
+the video's length evenly. Where `vmrtool extract` wrote an npy file, its times are in the JSON
+file beside.
 
 A file that `vmrtool catalog export-features` wrote is read as its catalog is: with the same times,
 the same extractor, and videos found by their files' paths too.
@@ -29,6 +30,7 @@ from vmrtool.errors import DataError
 
 _SUFFIXES = (".npy", ".npz", ".pt")
 _INNER = "c3d_features"
+_EXTRACTED = "vmrtool.features/1"
 
 
 def open_store(path: Path) -> FeatureStore:
@@ -157,10 +159,26 @@ class FolderStore:
             raise DataError(
                 f"{path}: cannot be read ({error})", remedy="a plain array or tensor is expected"
             ) from error
-        return _stored(values, sample, str(path))
+        stored = _stored(values, sample, str(path))
+        cells = _cells_beside(path)
+        if stored is None or cells is None or len(cells) != len(stored.features):
+            return stored
+        return StoredVideo(stored.features, cells)
 
     def close(self) -> None:
         """Nothing is held open."""
+
+
+def _cells_beside(path: Path) -> NDArray[np.float64] | None:
+    """The cells that `vmrtool extract` wrote beside a file of features; None where it did not."""
+    try:
+        about = json.loads(path.with_suffix(".json").read_bytes())
+        if not isinstance(about, dict) or about.get("schema") != _EXTRACTED:
+            return None
+        cells = np.array(about["cells"], np.float64)
+    except (OSError, ValueError, KeyError):
+        return None
+    return cells if cells.ndim == 2 and cells.shape[1] == 2 else None
 
 
 def _read(path: Path) -> NDArray[Any]:
