@@ -29,7 +29,8 @@ def real_data() -> Path:
 
 @pytest.fixture(autouse=True)
 def _own_settings(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """No test sees the user's catalog, assets or cache, or leaves something there."""
+    """No test sees the user's catalog, assets or cache, leaves something there, or downloads."""
     for name in ("VMRTOOL_CATALOG", "VMRTOOL_ASSETS", "VMRTOOL_DEBUG"):
         monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("VMRTOOL_OFFLINE", "1")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
