@@ -256,6 +256,30 @@ def test_catalog_commands(catalog: Path) -> None:
     assert_documented("vmrtool.relocate/1", told("relocate", folder, f"{folder}/elsewhere"))
 
 
+def test_models_commands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One asset by hand that is right, one in a folder that is not."""
+    from dataclasses import replace
+
+    from vmrtool.assets.registry import ASSETS
+
+    def told(*words: str, code: int = 0) -> dict[str, Any]:
+        result = CliRunner().invoke(app, ["models", *words, "--json"])
+        assert result.exit_code == code, result.output
+        return json.loads(result.stdout)
+
+    (tmp_path / "i3d.bin").write_bytes(b"weights")
+    monkeypatch.setitem(ASSETS, "i3d", replace(ASSETS["i3d"], checksum=None))
+    assert_documented("vmrtool.add/1", told("add", str(tmp_path / "i3d.bin"), "--name", "i3d"))
+    listed = told("list")
+    assert_documented("vmrtool.models/1", listed)
+    assert_documented("vmrtool.verify/1", told("verify"))
+    assert_documented("vmrtool.pull/1", told("pull", "i3d", "c3d", code=1))
+    for name, rows, table in (("blocks", "models", 0), ("i3d", "assets", 1)):
+        more = set(told("info", name)) - {"schema"}
+        more -= {key for row in listed[rows] if row["name"] == name for key in row}
+        assert more == set(documented("vmrtool.modelinfo/1", table))
+
+
 def test_catalog_tables(catalog: Path) -> None:
     import sqlite3
 

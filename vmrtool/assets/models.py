@@ -11,6 +11,7 @@ from vmrtool.errors import MissingError, ModelError
 CHECKPOINT = "model.safetensors"
 BACKBONE = "backbone.safetensors"
 RECIPE = "recipe.toml"
+CARD = "README.md"
 
 
 @dataclass(frozen=True)
