@@ -155,9 +155,10 @@ def test_the_next_source_where_one_fails(loopback: Loopback) -> None:
     assert obtain(known).read_bytes() == BODY
 
 
-def test_what_to_do_where_none_has_it(loopback: Loopback) -> None:
+def test_what_to_do_where_none_has_it(loopback: Loopback, monkeypatch: pytest.MonkeyPatch) -> None:
     wrong = loopback.add("/wrong/net.pt", b"x" + BODY[1:])
     known = asset(loopback.base + "/gone/net.pt", wrong)
+    monkeypatch.setitem(ASSETS, "net", known)
     with pytest.raises(AssetError, match=r"answers 404.*; .*its checksum is sha256:") as caught:
         obtain(known)
     for way in (known.urls[0], "vmrtool models add FILE --name net", "$VMRTOOL_ASSETS"):

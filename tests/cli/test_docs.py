@@ -280,6 +280,32 @@ def test_models_commands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
         assert more == set(documented("vmrtool.modelinfo/1", table))
 
 
+def test_data_commands(tmp_path: Path) -> None:
+    """Word vectors of two words, and the made-up archive with its catalog."""
+    from safetensors import safe_open
+
+    from vmrtool.text.compact import CompactVectors, write_compact
+
+    def told(*words: str) -> dict[str, Any]:
+        result = CliRunner().invoke(app, ["data", *words, "--json"])
+        assert result.exit_code == 0, result.output
+        return json.loads(result.stdout)
+
+    queries, features = write_archive(tmp_path, videos=2, seed=3)
+    assert_documented("vmrtool.data/1", told("check", str(queries), "--features", str(features)))
+    vectors = CompactVectors(("red",), np.zeros((1, 300), np.float32), ("blue",), "glove")
+    write_compact(tmp_path / "glove.840B.300d.safetensors", vectors)
+    with safe_open(tmp_path / "glove.840B.300d.safetensors", framework="numpy") as file:
+        assert_documented("Word vectors", json.loads(file.metadata()["vmrtool"]))
+    (tmp_path / "words.txt").write_text("red")
+    words = ("--words", str(tmp_path / "words.txt"), "--dir", str(tmp_path))
+    pulled = told("pull", "glove", *words)
+    # Told of a data set with features; tests/datasets/test_pull.py compares the values.
+    names = ("path", "record", "licence", "videos", "left_out")
+    pulled["features"] = dict.fromkeys(names)
+    assert_documented("vmrtool.datapull/1", pulled)
+
+
 def test_catalog_tables(catalog: Path) -> None:
     import sqlite3
 

@@ -32,7 +32,7 @@ def test_importing_the_package_loads_nothing_heavy() -> None:
 
 
 @pytest.mark.parametrize(
-    "command", ["", "index", "search", "train", "eval", "catalog show", "models pull"]
+    "command", ["", "index", "search", "train", "eval", "catalog show", "models pull", "data pull"]
 )
 def test_help_loads_nothing_heavy(command: str) -> None:
     arguments = ["vmrtool", *command.split(), "--help"]

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import torch
 from indexing_fakes import write_video
-from loopback import serving
+from loopback import Loopback
 from tiny_zoo import SMALL, STRIDE, write_backbone, write_model, write_zoo
 
 from vmrtool.assets import SILENT, Progress, models, registry
@@ -156,7 +156,7 @@ def test_published_weights_are_found_by_name(
 
 
 def test_published_weights_are_downloaded(
-    place: Place, written: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    place: Place, written: Path, loopback: Loopback, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     class Seen(Progress):
         total = 0
@@ -165,20 +165,18 @@ def test_published_weights_are_downloaded(
             self.total = total or 0
 
     weights = written / "rgb_imagenet.pt"
-    monkeypatch.delenv("VMRTOOL_OFFLINE")
-    with serving() as loopback:
-        source = Source(loopback.add("/rgb_imagenet.pt", weights.read_bytes()))
-        known = replace(registry.ASSETS["i3d"], checksum=checksum_of(weights), sources=(source,))
-        monkeypatch.setitem(registry.ASSETS, "i3d", known)
-        place.progress = Seen()
-        assert place.run()[1]["backbone"] == "i3d"
-        assert place.progress.total == weights.stat().st_size
-        assert place.run()[1]["backbone"] == "i3d"
-        assert len(loopback.requests) == 1
-        cached(known).unlink()
-        loopback.files.clear()
-        with pytest.raises(MissingError, match=r"is gone.*answers 404"):
-            place.run()
+    source = Source(loopback.add("/rgb_imagenet.pt", weights.read_bytes()))
+    known = replace(registry.ASSETS["i3d"], checksum=checksum_of(weights), sources=(source,))
+    monkeypatch.setitem(registry.ASSETS, "i3d", known)
+    place.progress = Seen()
+    assert place.run()[1]["backbone"] == "i3d"
+    assert place.progress.total == weights.stat().st_size
+    assert place.run()[1]["backbone"] == "i3d"
+    assert len(loopback.requests) == 1
+    cached(known).unlink()
+    loopback.files.clear()
+    with pytest.raises(MissingError, match=r"is gone.*answers 404"):
+        place.run()
 
 
 def test_weights_that_changed_are_not_taken_silently(place: Place, tmp_path: Path) -> None:

@@ -227,10 +227,13 @@ def _unpack(asset: Asset, source: Source, target: Path, progress: Progress) -> N
 
 
 def _missing(asset: Asset, why: str) -> AssetError:
+    known = f"vmrtool models add FILE --name {asset.name}; or " if asset.name in ASSETS else ""
     return AssetError(
-        f"{asset.name} ({asset.file}) cannot be had: {why}",
-        remedy=f"Get it by hand from {asset.urls[0]}, then: vmrtool models add FILE --name "
-        f"{asset.name}; or set ${ASSETS_VARIABLE} to a folder or base URL that has it.",
+        f"{asset.name} ({asset.file}) cannot be had: {why}"
+        if asset.name != asset.file
+        else f"{asset.file} cannot be had: {why}",
+        remedy=f"Get it by hand from {asset.urls[0]}, then: {known}set ${ASSETS_VARIABLE} to a "
+        f"folder or base URL that has it.",
     )
 
 

@@ -10,7 +10,7 @@ from typing import Literal
 
 from vmrtool.errors import MissingError
 
-Kind = Literal["weights", "vectors", "annotations"]
+Kind = Literal["weights", "vectors", "annotations", "features"]
 
 
 @dataclass(frozen=True)

@@ -91,9 +91,8 @@ def train(
 
     from rich.console import Console
 
-    from vmrtool.config import find_catalog
     from vmrtool.datasets.dataset import merge, split_by_video
-    from vmrtool.datasets.load import load_parts
+    from vmrtool.datasets.load import default_stores, load_parts
     from vmrtool.evaluation.within import measure
     from vmrtool.features.device import choose_device
     from vmrtool.training.recipes import load_recipe
@@ -105,7 +104,7 @@ def train(
     changes += [] if variant is None else [f"network.variant={variant}"]
     changes += [] if epochs is None else [f"training.epochs={epochs}"]
     settings = make_settings(load_recipe(recipe) if recipe else {}, changes)
-    stores = features or [find_catalog()]
+    stores = features or default_stores(dataset)
     load = partial(load_parts, annotations=annotations, strict=strict)
     whole = merge(load(dataset, stores, use="train", split=split))
     held = None

@@ -1,0 +1,251 @@
+"""Getting the public data sets: annotation files, features, and word vectors for their words."""
+
+import shutil
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from vmrtool.assets import SILENT, Asset, Progress
+from vmrtool.assets.cache import cached, mismatch, obtain
+from vmrtool.assets.download import not_written
+from vmrtool.assets.lock import held
+from vmrtool.assets.registry import FEATURES, annotation_files, find_asset
+from vmrtool.assets.zenodo import read_record
+from vmrtool.datasets import pulled
+from vmrtool.datasets.jsonl import read_jsonl
+from vmrtool.datasets.named import NAMED, read_named
+from vmrtool.datasets.pulled import Manifest, data_folder, pulled_annotations
+from vmrtool.datasets.unpack import ARCHIVES, unpack
+from vmrtool.datasets.unpack import FEATURES as FEATURE_SUFFIXES
+from vmrtool.errors import AssetError, DataError, UsageError
+from vmrtool.text.compact import CompactVectors, read_compact, write_compact
+from vmrtool.text.tokens import tokenize
+from vmrtool.text.vectors import load_word_vectors
+
+DIM = 300
+
+
+@dataclass(frozen=True)
+class PulledFeatures:
+    """Features that are here: the store, their record and its terms, what was left aside."""
+
+    path: Path
+    record: int
+    licence: str
+    videos: int
+    left_out: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class PulledVectors:
+    """Word vectors that are here: their file, words that have one, words that have none."""
+
+    path: Path
+    words: int
+    absent: int
+
+
+def pull_annotations(
+    dataset: str, folder: Path | None = None, *, progress: Progress = SILENT
+) -> list[tuple[Asset, Path]]:
+    """Gets the annotation files of a data set.
+
+    Args:
+        dataset: a name of `NAMED`.
+        folder: where to; None for the user's cache, where they are found without being named.
+        progress: told of downloads.
+
+    Returns:
+        Every file, as what is known of it and where it is.
+
+    Raises:
+        AssetError: one cannot be had, or `folder` holds another file of its name.
+        DiskError: the disk is full.
+    """
+    folder = folder or data_folder(dataset)
+    return [
+        (known, _place(known, obtain(known, progress=progress), folder / known.file))
+        for known in annotation_files(dataset)
+    ]
+
+
+def pull_features(
+    dataset: str,
+    folder: Path | None = None,
+    *,
+    keep: bool = False,
+    progress: Progress = SILENT,
+) -> PulledFeatures:
+    """Gets the public features of a data set and unpacks them into FOLDER/features.
+
+    Files that were unpacked before are not fetched again, so an interrupted pull goes on.
+
+    Args:
+        dataset: a name of `NAMED`.
+        folder: where to; None for the user's cache, where they are found without being named.
+        keep: keep the downloaded archives too.
+        progress: told of downloads.
+
+    Raises:
+        AssetError: the record or a file of it cannot be had, or is not to be trusted.
+        DiskError: the disk is full.
+    """
+    folder = folder or data_folder(dataset)
+    deposit = read_record(FEATURES[dataset].number, progress=progress)
+    wanted = [f for f in deposit.files if f.file.lower().endswith((*ARCHIVES, *FEATURE_SUFFIXES))]
+    if not wanted:
+        raise AssetError(f"{deposit.page}: there are no features among its files")
+    features = folder / pulled.FEATURES
+    try:
+        features.mkdir(parents=True, exist_ok=True)
+        with held(folder / ".lock", lambda: progress.note("another process is pulling; waiting")):
+            done = Manifest.read(folder)
+            if done is None or done.record != deposit.number:
+                done = Manifest(deposit.number)
+            for known in wanted:
+                if done.files.get(known.file) != known.checksum:
+                    path = obtain(known, progress=progress)
+                    _take(path, features, progress)
+                    if path == cached(known) and not keep:
+                        path.unlink()
+                done = Manifest(
+                    done.record,
+                    {**done.files, known.file: known.checksum or ""},
+                    known == wanted[-1],
+                )
+                done.write(folder)
+    except OSError as error:
+        raise not_written(folder, error) from error
+    store = pulled.pulled_features(dataset, folder) or features
+    return PulledFeatures(
+        path=store,
+        record=deposit.number,
+        licence=deposit.licence,
+        videos=sum(1 for path in features.iterdir() if path.suffix in FEATURE_SUFFIXES),
+        left_out=tuple(f.file for f in deposit.files if f not in wanted),
+    )
+
+
+def pull_vectors(
+    words: Iterable[str],
+    folder: Path | None = None,
+    *,
+    keep: bool = False,
+    progress: Progress = SILENT,
+) -> PulledVectors:
+    """Gets GloVe's vectors of some words, added to those that are here, as one compact file.
+
+    Args:
+        words: words as `tokenize` makes them.
+        folder: where to; None for the user's cache.
+        keep: keep the archive of 2 GB too.
+        progress: told of downloads.
+
+    Raises:
+        UsageError: there are no words.
+        AssetError: the archive cannot be had.
+        DataError: it is not what it should be.
+        DiskError: the disk is full.
+    """
+    path = (folder or data_folder("glove")) / pulled.VECTORS
+    before = _vectors_here(path, progress)
+    known = {*before.words, *before.absent} if before else set()
+    wanted = known.union(words)
+    if not wanted:
+        raise UsageError(
+            "there are no words to get vectors of",
+            remedy="Pull a data set first (vmrtool data pull charades), or give --words FILE.",
+        )
+    if before is None or wanted > known:
+        archive = find_asset("glove")
+        source = obtain(archive, progress=progress)
+        progress.note(f"reading the vectors of {len(wanted):,} words out of {source.name}")
+        vectors = load_word_vectors(source, wanted, DIM)
+        if not vectors:
+            raise DataError(f"{source}: it has a vector of none of the {len(wanted)} words")
+        names = sorted(vectors)
+        before = CompactVectors(
+            words=tuple(names),
+            vectors=np.stack([vectors[name] for name in names]),
+            absent=tuple(sorted(wanted.difference(names))),
+            source=archive.file,
+        )
+        try:
+            write_compact(path, before)
+            if source == cached(archive) and not keep:
+                source.unlink()
+        except OSError as error:
+            raise not_written(path, error) from error
+    return PulledVectors(path, len(before.words), len(before.absent))
+
+
+def words_of_pulled() -> set[str]:
+    """The words of every sentence of the named data sets whose annotations have been pulled."""
+    words: set[str] = set()
+    for name, named in NAMED.items():
+        folder = pulled_annotations(name)
+        if folder is not None:
+            for split in named.splits:
+                for sample in read_named(name, folder, split).samples:
+                    words.update(tokenize(sample.query))
+    return words
+
+
+def words_of_file(path: Path) -> set[str]:
+    """The words of a JSONL data set's sentences, or of any text file.
+
+    Raises:
+        DataError: it cannot be read.
+    """
+    if path.suffix == ".jsonl":
+        return {word for sample in read_jsonl(path).samples for word in tokenize(sample.query)}
+    try:
+        return set(tokenize(path.read_text(encoding="utf-8")))
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read ({error.strerror or error})") from error
+    except UnicodeDecodeError as error:
+        raise DataError(f"{path}: not UTF-8 text ({error.reason})") from error
+
+
+def _vectors_here(path: Path, progress: Progress) -> CompactVectors | None:
+    """The vectors that were pulled before; None where there are none, or they are damaged."""
+    if not path.is_file():
+        return None
+    try:
+        return read_compact(path)
+    except DataError as error:
+        progress.note(f"{error}; it is made anew")
+        return None
+
+
+def _place(known: Asset, path: Path, target: Path) -> Path:
+    """Copies a file to where it is wanted, unless it is there; never over another one."""
+    if target.exists():
+        wrong = None if target.samefile(path) else mismatch(known, target)
+        if wrong is not None:
+            raise AssetError(
+                f"{target}: there is another file of this name: {wrong}",
+                remedy="Move it away, or give another --dir.",
+            )
+        return target
+    part = target.with_name(target.name + ".copy")
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(path, part)
+        part.replace(target)
+    except OSError as error:
+        raise not_written(target, error) from error
+    return target
+
+
+def _take(path: Path, features: Path, progress: Progress) -> None:
+    """Brings a file of a record among the features: unpacked, or as it is."""
+    if path.name.lower().endswith(ARCHIVES):
+        name = f"unpacking {path.name}"
+        unpack(path, features, lambda done, total: progress.at(name, done, total))
+        return
+    part = features / f".{path.name}.part"
+    shutil.copyfile(path, part)
+    part.replace(features / path.name)
