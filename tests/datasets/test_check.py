@@ -107,7 +107,7 @@ def test_the_table(odd: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     data.check(str(odd), None, odd.parent / "features", False)
     [text] = shown
     for words in (
-        "queries", "reversed", "without features", "moments with start after end, swapped: 1",
+        "queries", "reversed", "no features", "moments with start after end, swapped: 1",
         "features of 1 videos, 7 snippets, width 5", "without: B",
     ):  # fmt: skip
         assert words in text

@@ -174,15 +174,15 @@ def _print(told: dict[str, Any], out: Console) -> None:
     from rich.table import Table
 
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    names = ("queries", "videos", "moments", "reversed", "overlong", "dropped", "left out")
-    for name in ("split", *names, "without features"):
+    names = ("queries", "videos", "reversed", "overlong", "dropped")
+    for name in ("split", *names, "no features"):
         table.add_column(name, justify="left" if name == "split" else "right")
     for row in told["splits"]:
         found = row["features"]
         table.add_row(
             row["split"] or "all",
-            *(f"{row[name.replace(' ', '_')]:,}" for name in names),
-            "not looked up" if found is None else f"{len(found['missing']):,}",
+            *(f"{row[name]:,}" for name in names),
+            "–" if found is None else f"{len(found['missing']):,}",
         )
     out.print(table)
     for row in told["splits"]:

@@ -93,7 +93,10 @@ def _read_lines(
     found: dict[str, NDArray] = {}
     try:
         for number, line in enumerate(lines, start=1):
-            word, *values = line.rstrip().rsplit(" ", dim)
+            line = line.rstrip()
+            if line.count(" ") == dim and line.partition(" ")[0] not in vocabulary:
+                continue  # cutting every line up would take most of the time
+            word, *values = line.rsplit(" ", dim)
             if len(values) != dim or (number == 1 and " " in word):
                 width = len(line.split()) - 1
                 raise DataError(
