@@ -302,7 +302,7 @@ def test_data_commands(tmp_path: Path) -> None:
     pulled = told("pull", "glove", *words)
     # Told of a data set with features; tests/datasets/test_pull.py compares the values.
     names = ("path", "record", "licence", "videos", "left_out")
-    pulled["features"] = dict.fromkeys(names)
+    pulled |= {"features": dict.fromkeys(names), "files": [dict.fromkeys(("path", "checksum"))]}
     assert_documented("vmrtool.datapull/1", pulled)
 
 

@@ -274,10 +274,9 @@ def test_vectors_of_the_words_of_what_was_pulled(
     run("pull", "charades")
     told = run("pull", "glove")
     # opens, sits and eats are in the sentences, but have no vector.
-    assert told["vectors"] == {"words": 4, "absent": 3}
-    assert told["files"][0]["path"] == str(pulled_vectors())
+    assert told["vectors"] == {"path": str(pulled_vectors()), "words": 4, "absent": 3}
     found = load_word_vectors(pulled_vectors() or Path())
-    assert sorted(found) == ["a", "door", "person", "the"]
+    assert list(found) == ["the", "a", "person", "door"]  # in the file's order
     np.testing.assert_array_equal(found["door"], np.full(300, 4.5, np.float32))
     # The archive of 2 GB is gone; nothing is fetched again before a new word is asked for.
     assert not cached(ASSETS["glove"]).exists()
@@ -285,7 +284,7 @@ def test_vectors_of_the_words_of_what_was_pulled(
     assert len(public.loopback.gets("/glove.840B.300d.zip")) == 1
     (tmp_path / "words.txt").write_text("A cat, a Zebra!")
     told = run("pull", "glove", "--words", str(tmp_path / "words.txt"), "--keep")
-    assert told["vectors"] == {"words": 5, "absent": 4}
+    assert (told["vectors"]["words"], told["vectors"]["absent"]) == (5, 4)
     assert len(public.loopback.gets("/glove.840B.300d.zip")) == 2
     assert cached(ASSETS["glove"]).is_file()
 
@@ -323,14 +322,17 @@ def test_words_of_a_jsonl_data_set(
     row = {"vid": "A", "query": "The cat!", "relevant_windows": [[0, 1]], "duration": 2}
     (tmp_path / "mine.jsonl").write_text(json.dumps(row))
     told = run("pull", "glove", "--words", str(tmp_path / "mine.jsonl"), "--dir", str(tmp_path))
-    assert told["vectors"] == {"words": 1, "absent": 1}
-    assert list(load_word_vectors(Path(told["files"][0]["path"]))) == ["cat"]
+    assert (told["vectors"]["words"], told["vectors"]["absent"]) == (1, 1)
+    assert list(load_word_vectors(Path(told["vectors"]["path"]))) == ["cat"]
 
 
 # The command -----------------------------------------------------------------------------------
 
 
-def test_the_command_tells_the_terms_and_where_things_are(public: Public) -> None:
+def test_the_command_tells_the_terms_and_where_things_are(
+    public: Public, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    public.glove(glove_lines("person"), monkeypatch)
     public.record(i3d__zip=zipped({f"{v}.npy": array(v) for v in "ABC"}))
     done = CliRunner().invoke(app, ["data", "pull", "charades", "--features"])
     assert done.exit_code == 0, done.output
@@ -344,6 +346,7 @@ def test_the_command_tells_the_terms_and_where_things_are(public: Public) -> Non
         "path": str(data_folder("charades") / "features"), "record": RECORD,
         "licence": "cc-by-4.0", "videos": 3, "left_out": [],
     }  # fmt: skip
+    assert told["vectors"] == {"path": str(pulled_vectors()), "words": 1, "absent": 6}
 
 
 def test_wrong_usage(public: Public) -> None:
@@ -356,6 +359,7 @@ def test_train_and_eval_need_no_further_options(
     public: Public, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
+    public.glove(glove_lines("person"), monkeypatch)
     public.record(i3d__zip=zipped({f"{v}.npy": array(v) for v in "ABC"}))
     run("pull", "charades", "--features")
     small = ("dim=8", "word_dim=4", "retrieval_dim=4")

@@ -12,6 +12,8 @@ import typer
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from vmrtool.datasets.pull import PulledVectors
+
 data_app = typer.Typer(help="Data sets: get them, look into them.", no_args_is_help=True)
 
 JsonOption = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
@@ -23,7 +25,8 @@ def pull(
         str, typer.Argument(metavar="NAME", help="charades, activitynet, or glove (word vectors).")
     ],
     features: Annotated[
-        bool, typer.Option("--features", help="Also the data set's public I3D features.")
+        bool,
+        typer.Option("--features", help="Also public I3D features, and vectors of its words."),
     ] = False,
     directory: Annotated[
         Path | None,
@@ -72,7 +75,9 @@ def pull(
         typer.echo(f"{told['features']['path']} ({told['features']['videos']:,} files)")
     if told["vectors"]:
         counts = told["vectors"]
-        typer.echo(f"{counts['words']:,} words; {counts['absent']:,} have no vector")
+        typer.echo(
+            f"{counts['path']} ({counts['words']:,} words; {counts['absent']:,} have no vector)"
+        )
 
 
 @data_app.command()
@@ -130,9 +135,9 @@ def _pull_vectors(
         "directory": str(done.path.parent.absolute()),
         "licence": asset.licence,
         "non_commercial": asset.non_commercial,
-        "files": [{"path": str(done.path.absolute()), "checksum": None}],
+        "files": [],
         "features": None,
-        "vectors": {"words": done.words, "absent": done.absent},
+        "vectors": _vectors(done),
     }
 
 
@@ -140,7 +145,7 @@ def _pull_data(
     name: str, directory: Path | None, features: bool, keep: bool, downloads: Any
 ) -> dict[str, Any]:
     from vmrtool.assets.registry import annotation_files
-    from vmrtool.datasets.pull import pull_annotations, pull_features
+    from vmrtool.datasets.pull import pull_annotations, pull_features, pull_vectors, words_of
 
     first = annotation_files(name)[0]
     downloads.note(f"{name}: {first.licence}, {first.homepage}")
@@ -165,7 +170,14 @@ def _pull_data(
             "videos": done.videos,
             "left_out": list(done.left_out),
         }
+        words = words_of(name, files[0][1].parent)
+        vectors = pull_vectors(words, directory, keep=keep, progress=downloads)
+        told["vectors"] = _vectors(vectors)
     return told
+
+
+def _vectors(done: PulledVectors) -> dict[str, Any]:
+    return {"path": str(done.path.absolute()), "words": done.words, "absent": done.absent}
 
 
 def _print(told: dict[str, Any], out: Console) -> None:

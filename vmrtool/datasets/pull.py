@@ -165,11 +165,10 @@ def pull_vectors(
         vectors = load_word_vectors(source, wanted, DIM)
         if not vectors:
             raise DataError(f"{source}: it has a vector of none of the {len(wanted)} words")
-        names = sorted(vectors)
         before = CompactVectors(
-            words=tuple(names),
-            vectors=np.stack([vectors[name] for name in names]),
-            absent=tuple(sorted(wanted.difference(names))),
+            words=tuple(vectors),  # in the file's order: the most frequent ones come first
+            vectors=np.stack([*vectors.values()]),
+            absent=tuple(sorted(wanted.difference(vectors))),
             source=archive.file,
         )
         try:
@@ -181,16 +180,29 @@ def pull_vectors(
     return PulledVectors(path, len(before.words), len(before.absent))
 
 
+def words_of(dataset: str, folder: Path) -> set[str]:
+    """The words of every sentence of a data set of `NAMED` whose files are in `folder`.
+
+    Raises:
+        DataError: see `read_named`.
+    """
+    return {
+        word
+        for split in NAMED[dataset].splits
+        for sample in read_named(dataset, folder, split).samples
+        for word in tokenize(sample.query)
+    }
+
+
 def words_of_pulled() -> set[str]:
-    """The words of every sentence of the named data sets whose annotations have been pulled."""
-    words: set[str] = set()
-    for name, named in NAMED.items():
-        folder = pulled_annotations(name)
-        if folder is not None:
-            for split in named.splits:
-                for sample in read_named(name, folder, split).samples:
-                    words.update(tokenize(sample.query))
-    return words
+    """The words of every sentence of the data sets whose annotations are in the user's cache."""
+    folders = {name: pulled_annotations(name) for name in NAMED}
+    return {
+        word
+        for name, folder in folders.items()
+        if folder is not None
+        for word in words_of(name, folder)
+    }
 
 
 def words_of_file(path: Path) -> set[str]:

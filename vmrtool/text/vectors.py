@@ -94,17 +94,17 @@ def _read_lines(
     try:
         for number, line in enumerate(lines, start=1):
             line = line.rstrip()
-            if line.count(" ") == dim and line.partition(" ")[0] not in vocabulary:
-                continue  # cutting every line up would take most of the time
-            word, *values = line.rsplit(" ", dim)
-            if len(values) != dim or (number == 1 and " " in word):
-                width = len(line.split()) - 1
+            blanks = line.count(" ")
+            if blanks < dim or (number == 1 and blanks > dim):
                 raise DataError(
-                    f"{source}, line {number}: word vector of {width} numbers, expected {dim}",
+                    f"{source}, line {number}: word vector of {len(line.split()) - 1} numbers, "
+                    f"expected {dim}",
                     remedy=f"give a GloVe file of {dim} numbers a word, or set word_dim",
                 )
+            # Cutting every line up would take most of the time; only words with blanks need it.
+            word = line.partition(" ")[0] if blanks == dim else line.rsplit(" ", dim)[0]
             if word in vocabulary and word not in found:
-                found[word] = _parse(values, source, number)
+                found[word] = _parse(line.rsplit(" ", dim)[1:], source, number)
     except UnicodeDecodeError as error:
         raise DataError(
             f"{source} is not a word vector file: {error.reason}",
