@@ -293,12 +293,12 @@ def test_data_commands(tmp_path: Path) -> None:
 
     queries, features = write_archive(tmp_path, videos=2, seed=3)
     assert_documented("vmrtool.data/1", told("check", str(queries), "--features", str(features)))
-    vectors = CompactVectors(("red",), np.zeros((1, 300), np.float32), ("blue",), "glove")
+    vectors = CompactVectors(("red",), np.zeros((1, 300), np.float32), ("red",), 0, "glove")
     write_compact(tmp_path / "glove.840B.300d.safetensors", vectors)
     with safe_open(tmp_path / "glove.840B.300d.safetensors", framework="numpy") as file:
         assert_documented("Word vectors", json.loads(file.metadata()["vmrtool"]))
     (tmp_path / "words.txt").write_text("red")
-    words = ("--words", str(tmp_path / "words.txt"), "--dir", str(tmp_path))
+    words = ("--words", str(tmp_path / "words.txt"), "--dir", str(tmp_path), "--more", "0")
     pulled = told("pull", "glove", *words)
     # Told of a data set with features; tests/datasets/test_pull.py compares the values.
     names = ("path", "record", "licence", "videos", "left_out")

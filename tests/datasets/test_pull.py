@@ -22,6 +22,7 @@ from vmrtool.cli import app
 from vmrtool.datasets.files import open_store
 from vmrtool.datasets.load import default_stores, load_parts, read_annotations
 from vmrtool.datasets.pull import (
+    MORE_WORDS,
     pull_annotations,
     pull_features,
     pull_vectors,
@@ -29,7 +30,9 @@ from vmrtool.datasets.pull import (
 )
 from vmrtool.datasets.pulled import data_folder, pulled_features, pulled_vectors
 from vmrtool.errors import AssetError, DataError, MissingError, UsageError
+from vmrtool.text.given import read_given_vectors
 from vmrtool.text.vectors import load_word_vectors
+from vmrtool.training.settings import TrainingSettings
 
 RECORD = 3590426
 CHARADES = {
@@ -270,9 +273,9 @@ def test_vectors_of_the_words_of_what_was_pulled(
     public: Public, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     public.glove(glove_lines("the", "a", "person", "door", "cat", ". . .", "dog"), monkeypatch)
-    assert "no words" in run("pull", "glove", code=2)
+    assert "no words" in run("pull", "glove", "--more", "0", code=2)
     run("pull", "charades")
-    told = run("pull", "glove")
+    told = run("pull", "glove", "--more", "0")
     # opens, sits and eats are in the sentences, but have no vector.
     assert told["vectors"] == {"path": str(pulled_vectors()), "words": 4, "absent": 3}
     found = load_word_vectors(pulled_vectors() or Path())
@@ -280,13 +283,33 @@ def test_vectors_of_the_words_of_what_was_pulled(
     np.testing.assert_array_equal(found["door"], np.full(300, 4.5, np.float32))
     # The archive of 2 GB is gone; nothing is fetched again before a new word is asked for.
     assert not cached(ASSETS["glove"]).exists()
-    run("pull", "glove")
+    run("pull", "glove", "--more", "0")
     assert len(public.loopback.gets("/glove.840B.300d.zip")) == 1
     (tmp_path / "words.txt").write_text("A cat, a Zebra!")
-    told = run("pull", "glove", "--words", str(tmp_path / "words.txt"), "--keep")
+    words = ("--words", str(tmp_path / "words.txt"), "--keep", "--more", "0")
+    told = run("pull", "glove", *words)
     assert (told["vectors"]["words"], told["vectors"]["absent"]) == (5, 4)
     assert len(public.loopback.gets("/glove.840B.300d.zip")) == 2
     assert cached(ASSETS["glove"]).is_file()
+
+
+def test_frequent_words_come_along(public: Public, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What training takes out of the compact file is what it takes out of the whole one."""
+    assert TrainingSettings.more_words == MORE_WORDS
+    lines = glove_lines("the", "The", "cat", "...", "dog", "door", "bird", "fish", "person")
+    public.glove(lines, monkeypatch)
+    run("pull", "charades")
+    assert run("pull", "glove", "--more", "2", "--keep")["vectors"]["words"] == 5
+    path = pulled_vectors() or Path()
+    assert list(load_word_vectors(path)) == ["the", "cat", "dog", "door", "person"]
+    for more in (0, 1, 2):
+        for sentence in ("a person opens the door", "a person", "the door"):
+            taken = read_given_vectors(path, [sentence], 300, more=more).vectors
+            whole = read_given_vectors(cached(ASSETS["glove"]), [sentence], 300, more=more).vectors
+            assert list(taken) == list(whole)
+    # More of them are fetched, and no fewer kept.
+    assert run("pull", "glove", "--more", "3", "--keep")["vectors"]["words"] == 6
+    assert run("pull", "glove", "--more", "0")["vectors"]["words"] == 6
 
 
 def test_vectors_that_cannot_be_made(
@@ -294,14 +317,14 @@ def test_vectors_that_cannot_be_made(
 ) -> None:
     public.glove("cat 1 2 3\n", monkeypatch)
     with pytest.raises(DataError, match=r"glove\.840B\.300d\.txt, line 1: .* 3 numbers, expected"):
-        pull_vectors({"cat"})
+        pull_vectors({"cat"}, more=0)
     public.glove(glove_lines("cat"), monkeypatch)
     with pytest.raises(AssetError):  # the first archive is kept, and not the published one now
         monkeypatch.setenv("VMRTOOL_OFFLINE", "1")
-        pull_vectors({"cat"})
+        pull_vectors({"cat"}, more=0)
     monkeypatch.delenv("VMRTOOL_OFFLINE")
     with pytest.raises(DataError, match="a vector of none of the 1 words"):
-        pull_vectors({"zebra"})
+        pull_vectors({"zebra"}, more=0)
     assert pulled_vectors() is None
     with pytest.raises(DataError, match="cannot be read"):
         words_of_file(tmp_path / "none.txt")
@@ -321,7 +344,8 @@ def test_words_of_a_jsonl_data_set(
     public.glove(glove_lines("cat", "dog"), monkeypatch)
     row = {"vid": "A", "query": "The cat!", "relevant_windows": [[0, 1]], "duration": 2}
     (tmp_path / "mine.jsonl").write_text(json.dumps(row))
-    told = run("pull", "glove", "--words", str(tmp_path / "mine.jsonl"), "--dir", str(tmp_path))
+    words = ("--words", str(tmp_path / "mine.jsonl"), "--dir", str(tmp_path), "--more", "0")
+    told = run("pull", "glove", *words)
     assert (told["vectors"]["words"], told["vectors"]["absent"]) == (1, 1)
     assert list(load_word_vectors(Path(told["vectors"]["path"]))) == ["cat"]
 
@@ -362,12 +386,13 @@ def test_train_and_eval_need_no_further_options(
     public.glove(glove_lines("person"), monkeypatch)
     public.record(i3d__zip=zipped({f"{v}.npy": array(v) for v in "ABC"}))
     run("pull", "charades", "--features")
-    small = ("dim=8", "word_dim=4", "retrieval_dim=4")
+    small = ("dim=8", "retrieval_dim=4")
     words = ["train", "--dataset", "charades", "--out", "run", "--epochs", "1", "--device", "cpu"]
     words += [word for name in small for word in ("--set", f"network.{name}")]
     words += ["--set", "training.validation_share=0"]
     trained = CliRunner().invoke(app, words)
     assert trained.exit_code == 0, trained.output
+    assert "1 with vectors of glove.840B.300d.safetensors" in trained.stderr
     scored = CliRunner().invoke(
         app, ["eval", "--dataset", "charades", "--model", "run", "--device", "cpu"]
     )

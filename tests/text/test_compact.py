@@ -16,14 +16,15 @@ TEXT = "red 1 2\n. . . 3 4\ncircle -1e-1 0\n"
 
 def small() -> CompactVectors:
     vectors = np.arange(6, dtype=np.float32).reshape(3, 2)
-    return CompactVectors(("a", "b", "été"), vectors, ("zzz",), "glove")
+    return CompactVectors(("a", "b", "été"), vectors, ("a", "zzz"), 2, "glove")
 
 
 def test_it_comes_back(tmp_path: Path) -> None:
     path = tmp_path / "new" / "v.safetensors"
     write_compact(path, small())
     back = read_compact(path)
-    assert (back.words, back.absent, back.source) == (("a", "b", "été"), ("zzz",), "glove")
+    assert (back.words, back.asked) == (("a", "b", "été"), ("a", "zzz"))
+    assert (back.absent, back.frequent, back.source) == ({"zzz"}, 2, "glove")
     np.testing.assert_array_equal(back.vectors, small().vectors)
     first = path.read_bytes()
     write_compact(path, small())
@@ -39,7 +40,7 @@ def test_one_function_reads_every_form(tmp_path: Path) -> None:
     found = load_word_vectors(text, dim=2)
     assert sorted(found) == [". . .", "circle", "red"]
     compact = tmp_path / "g.safetensors"
-    write_compact(compact, CompactVectors(tuple(found), np.stack([*found.values()]), (), "g"))
+    write_compact(compact, CompactVectors(tuple(found), np.stack([*found.values()]), (), 3, "g"))
     for path in (archive, compact):
         again = load_word_vectors(path, dim=2)
         assert again.keys() == found.keys()
@@ -82,12 +83,12 @@ def test_files_that_are_none(tmp_path: Path) -> None:
     short = small()
     write_compact(
         tmp_path / "short.safetensors",
-        CompactVectors(short.words[:2], short.vectors, (), "glove"),
+        CompactVectors(short.words[:2], short.vectors, (), 0, "glove"),
     )
     for name in ("text", "other", "short"):
         with pytest.raises(DataError, match="not a file of word vectors"):
             load_word_vectors(tmp_path / f"{name}.safetensors", dim=2)
-    odd = CompactVectors(("a",), np.full((1, 2), np.nan, np.float32), (), "glove")
+    odd = CompactVectors(("a",), np.full((1, 2), np.nan, np.float32), (), 0, "glove")
     write_compact(tmp_path / "nan.safetensors", odd)
     with pytest.raises(DataError, match="not finite"):
         load_word_vectors(tmp_path / "nan.safetensors", dim=2)
@@ -107,7 +108,7 @@ def test_real_glove_and_its_compact_form_are_the_same(real_data: Path, tmp_path:
     found = load_word_vectors(text, words)
     assert sorted(found) == ["door", "opens", "person"]
     path = tmp_path / "v.safetensors"
-    write_compact(path, CompactVectors(tuple(found), np.stack([*found.values()]), ("zzzz",), "g"))
+    write_compact(path, CompactVectors(tuple(found), np.stack([*found.values()]), (), 0, "g"))
     again = load_word_vectors(path, words)
     for word, vector in found.items():
         np.testing.assert_array_equal(again[word], vector)

@@ -39,6 +39,15 @@ def pull(
             help="glove: also the words of this JSONL data set or text file; repeatable.",
         ),
     ] = None,
+    more: Annotated[
+        int | None,
+        typer.Option(
+            min=0,
+            metavar="N",
+            help="glove: also the N most frequent other words.",
+            show_default="20000",
+        ),
+    ] = None,
     keep: Annotated[
         bool, typer.Option("--keep", help="Keep downloaded archives once they are unpacked.")
     ] = False,
@@ -57,13 +66,15 @@ def pull(
         )
     if name == "glove" and features:
         raise UsageError("--features: glove has none")
-    if name != "glove" and words:
-        raise UsageError(f"--words: {name} is pulled whole", remedy="It is for: data pull glove")
+    if name != "glove" and (words or more is not None):
+        raise UsageError(
+            f"--words and --more: {name} is pulled whole", remedy="They are for: data pull glove"
+        )
     console = Console(stderr=True, highlight=False, soft_wrap=True)
     told: dict[str, Any] = {"schema": "vmrtool.datapull/1", "dataset": name}
     with Downloads(console) as downloads:
         if name == "glove":
-            told |= _pull_vectors(directory, words or [], keep, downloads)
+            told |= _pull_vectors(directory, words or [], more, keep, downloads)
         else:
             told |= _pull_data(name, directory, features, keep, downloads)
     if as_json or not sys.stdout.isatty():
@@ -122,15 +133,21 @@ def check(
 
 
 def _pull_vectors(
-    directory: Path | None, words: list[Path], keep: bool, downloads: Any
+    directory: Path | None, words: list[Path], more: int | None, keep: bool, downloads: Any
 ) -> dict[str, Any]:
     from vmrtool.assets.registry import find_asset
-    from vmrtool.datasets.pull import pull_vectors, words_of_file, words_of_pulled
+    from vmrtool.datasets.pull import (
+        MORE_WORDS,
+        pull_vectors,
+        words_of_file,
+        words_of_pulled,
+    )
 
     asset = find_asset("glove")
     downloads.note(f"glove: {asset.licence}, {asset.homepage}")
     wanted = words_of_pulled().union(*(words_of_file(path) for path in words))
-    done = pull_vectors(wanted, directory, keep=keep, progress=downloads)
+    more = MORE_WORDS if more is None else more
+    done = pull_vectors(wanted, directory, more=more, keep=keep, progress=downloads)
     return {
         "directory": str(done.path.parent.absolute()),
         "licence": asset.licence,

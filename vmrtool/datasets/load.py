@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Sequence
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import Literal
 
@@ -13,7 +13,7 @@ from vmrtool.datasets.jsonl import read_jsonl
 from vmrtool.datasets.named import NAMED, read_named
 from vmrtool.datasets.pulled import pulled_annotations, pulled_features
 from vmrtool.datasets.samples import Annotations
-from vmrtool.errors import UsageError
+from vmrtool.errors import DataError, UsageError
 from vmrtool.search.windows import WINDOW_SIZE
 
 Use = Literal["train", "validation", "test"]
@@ -65,6 +65,25 @@ def default_stores(datasets: Sequence[str]) -> list[Path]:
         pulled = None if os.environ.get(CATALOG_VARIABLE) else pulled_features(dataset)
         stores.append(pulled or find_catalog())
     return stores
+
+
+def all_queries(dataset: str, *, annotations: Path | None = None) -> list[str]:
+    """The sentences of every split of a named data set, or of a JSONL file, whose words to know.
+
+    A split whose files are not there, or not as expected, is left out: it is told when it is used.
+
+    Raises:
+        UsageError: no folder for a named data set that has not been pulled.
+        DataError: the JSONL file is not as expected.
+    """
+    if dataset not in NAMED:
+        return [sample.query for sample in read_jsonl(Path(dataset)).samples]
+    queries: list[str] = []
+    for split in NAMED[dataset].splits:
+        with suppress(DataError):
+            read = read_named(dataset, annotations or pulled_annotations(dataset), split)
+            queries += [sample.query for sample in read.samples]
+    return queries
 
 
 def load_parts(

@@ -14,17 +14,19 @@ from vmrtool.assets.lock import held
 from vmrtool.assets.registry import FEATURES, annotation_files, find_asset
 from vmrtool.assets.zenodo import read_record
 from vmrtool.datasets import pulled
-from vmrtool.datasets.jsonl import read_jsonl
-from vmrtool.datasets.named import NAMED, read_named
+from vmrtool.datasets.load import all_queries
+from vmrtool.datasets.named import NAMED
 from vmrtool.datasets.pulled import Manifest, data_folder, pulled_annotations
 from vmrtool.datasets.unpack import ARCHIVES, unpack
 from vmrtool.datasets.unpack import FEATURES as FEATURE_SUFFIXES
 from vmrtool.errors import AssetError, DataError, UsageError
 from vmrtool.text.compact import CompactVectors, read_compact, write_compact
+from vmrtool.text.given import Wanted
 from vmrtool.text.tokens import tokenize
 from vmrtool.text.vectors import load_word_vectors
 
 DIM = 300
+MORE_WORDS = 20_000  # as many as training takes beside those of its data set
 
 
 @dataclass(frozen=True)
@@ -40,7 +42,7 @@ class PulledFeatures:
 
 @dataclass(frozen=True)
 class PulledVectors:
-    """Word vectors that are here: their file, words that have one, words that have none."""
+    """Word vectors that are here: their file, how many, and how many were asked for in vain."""
 
     path: Path
     words: int
@@ -132,6 +134,7 @@ def pull_vectors(
     words: Iterable[str],
     folder: Path | None = None,
     *,
+    more: int = MORE_WORDS,
     keep: bool = False,
     progress: Progress = SILENT,
 ) -> PulledVectors:
@@ -140,6 +143,7 @@ def pull_vectors(
     Args:
         words: words as `tokenize` makes them.
         folder: where to; None for the user's cache.
+        more: how many further words to take, the most frequent ones.
         keep: keep the archive of 2 GB too.
         progress: told of downloads.
 
@@ -150,59 +154,53 @@ def pull_vectors(
         DiskError: the disk is full.
     """
     path = (folder or data_folder("glove")) / pulled.VECTORS
-    before = _vectors_here(path, progress)
-    known = {*before.words, *before.absent} if before else set()
-    wanted = known.union(words)
-    if not wanted:
+    here = _vectors_here(path, progress)
+    asked = set(words)
+    if not asked and not more:
         raise UsageError(
             "there are no words to get vectors of",
             remedy="Pull a data set first (vmrtool data pull charades), or give --words FILE.",
         )
-    if before is None or wanted > known:
+    if here is None or not asked.issubset((*here.words, *here.asked)) or more > here.frequent:
+        if here is not None:
+            asked.update(here.asked)
+            more = max(more, here.frequent)
         archive = find_asset("glove")
         source = obtain(archive, progress=progress)
-        progress.note(f"reading the vectors of {len(wanted):,} words out of {source.name}")
-        vectors = load_word_vectors(source, wanted, DIM)
+        progress.note(f"reading vectors out of {source.name}: a minute or so")
+        vectors = load_word_vectors(source, Wanted(asked, more), DIM)
         if not vectors:
-            raise DataError(f"{source}: it has a vector of none of the {len(wanted)} words")
-        before = CompactVectors(
-            words=tuple(vectors),  # in the file's order: the most frequent ones come first
+            raise DataError(f"{source}: it has a vector of none of the {len(asked)} words")
+        here = CompactVectors(
+            words=tuple(vectors),
             vectors=np.stack([*vectors.values()]),
-            absent=tuple(sorted(wanted.difference(vectors))),
+            asked=tuple(sorted(asked)),
+            frequent=more,
             source=archive.file,
         )
         try:
-            write_compact(path, before)
+            write_compact(path, here)
             if source == cached(archive) and not keep:
                 source.unlink()
         except OSError as error:
             raise not_written(path, error) from error
-    return PulledVectors(path, len(before.words), len(before.absent))
+    return PulledVectors(path, len(here.words), len(here.absent))
 
 
-def words_of(dataset: str, folder: Path) -> set[str]:
-    """The words of every sentence of a data set of `NAMED` whose files are in `folder`.
+def words_of(dataset: str, folder: Path | None = None) -> set[str]:
+    """The words of every sentence of a data set: a name, with the folder of its files, or a file.
 
     Raises:
-        DataError: see `read_named`.
+        DataError: the file is not as expected.
     """
-    return {
-        word
-        for split in NAMED[dataset].splits
-        for sample in read_named(dataset, folder, split).samples
-        for word in tokenize(sample.query)
-    }
+    queries = all_queries(dataset, annotations=folder)
+    return {word for query in queries for word in tokenize(query)}
 
 
 def words_of_pulled() -> set[str]:
     """The words of every sentence of the data sets whose annotations are in the user's cache."""
-    folders = {name: pulled_annotations(name) for name in NAMED}
-    return {
-        word
-        for name, folder in folders.items()
-        if folder is not None
-        for word in words_of(name, folder)
-    }
+    pulled_names = [name for name in NAMED if pulled_annotations(name) is not None]
+    return {word for name in pulled_names for word in words_of(name)}
 
 
 def words_of_file(path: Path) -> set[str]:
@@ -212,7 +210,7 @@ def words_of_file(path: Path) -> set[str]:
         DataError: it cannot be read.
     """
     if path.suffix == ".jsonl":
-        return {word for sample in read_jsonl(path).samples for word in tokenize(sample.query)}
+        return words_of(str(path))
     try:
         return set(tokenize(path.read_text(encoding="utf-8")))
     except OSError as error:

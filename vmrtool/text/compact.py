@@ -1,7 +1,7 @@
 """Word vectors of some words only, as one safetensors file.
 
-The public files hold two million words in gigabytes of text; a data set uses some thousand. Words
-that were looked for in vain are noted too, so that nobody looks for them again.
+The public files hold two million words in gigabytes of text; a data set uses some thousand. Which
+words were asked for is noted too, so that nobody looks again for those that have no vector.
 """
 
 import json
@@ -18,12 +18,26 @@ FORMAT = "vmrtool.vectors/1"
 
 @dataclass(frozen=True)
 class CompactVectors:
-    """Vectors float32 (V, dim) of `words`, the words that have none, and where they are from."""
+    """Word vectors, and how they were chosen.
+
+    Attributes:
+        words: the words, in the order of the file they are from.
+        vectors: float32 (V, dim).
+        asked: words that were asked for; not all of them need have a vector.
+        frequent: how many others were taken with them, from the file's beginning.
+        source: the file they are from.
+    """
 
     words: tuple[str, ...]
     vectors: NDArray[np.float32]
-    absent: tuple[str, ...]
+    asked: tuple[str, ...]
+    frequent: int
     source: str
+
+    @property
+    def absent(self) -> frozenset[str]:
+        """Words that were asked for and have no vector."""
+        return frozenset(self.asked).difference(self.words)
 
 
 def write_compact(path: Path, compact: CompactVectors) -> None:
@@ -34,7 +48,8 @@ def write_compact(path: Path, compact: CompactVectors) -> None:
         "format": FORMAT,
         "source": compact.source,
         "words": list(compact.words),
-        "absent": list(compact.absent),
+        "asked": list(compact.asked),
+        "frequent": compact.frequent,
     }
     document = json.dumps(about, ensure_ascii=False)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -59,7 +74,11 @@ def read_compact(path: Path) -> CompactVectors:
                 raise ValueError(f"its format is {about.get('format')!r}, not {FORMAT!r}")
             vectors = file.get_tensor("vectors")
         compact = CompactVectors(
-            tuple(about["words"]), vectors, tuple(about["absent"]), about["source"]
+            words=tuple(about["words"]),
+            vectors=vectors,
+            asked=tuple(about["asked"]),
+            frequent=int(about["frequent"]),
+            source=about["source"],
         )
         if vectors.dtype != np.float32 or vectors.shape[:-1] != (len(compact.words),):
             raise ValueError(f"{len(compact.words)} words, but {vectors.dtype} {vectors.shape}")
