@@ -223,3 +223,18 @@ def test_the_retrieval_head_draws_nothing_from_the_papers_random_numbers(make_ne
     torch.manual_seed(4)
     other = make_network(retrieval_dim=4)
     assert not torch.equal(other.retrieval.query[0].weight, narrow.retrieval.query[0].weight)
+
+
+def test_word_vectors_may_be_scaled_and_projected(make_network) -> None:
+    network = make_network(word_scale=0.25, word_width=6, tune_words=False).eval()
+    network.set_word_vectors(torch.randn(12, 10))
+    assert network.word_vectors.weight[1:].std().item() == pytest.approx(0.25, rel=0.05)
+    words, mask = torch.tensor([[3, 4, 0]]), torch.tensor([[True, True, False]])
+    q_hat = network.encode_query(words, mask).q_hat
+    assert network.query_lstm.onward.input_size == 6
+    # Frozen vectors, but the way they are read is learned.
+    q_hat[:, :2].sum().backward()
+    assert network.word_vectors.weight.grad is None
+    assert network.word_projection.weight.grad.abs().sum() > 0
+    # The projection's bias must not make words of the padding.
+    torch.testing.assert_close(network.encode_query(words[:, :2], mask[:, :2]).q_hat, q_hat[:, :2])

@@ -97,9 +97,13 @@ def eval(
 
     from rich.console import Console
 
-    from vmrtool.config import find_catalog
     from vmrtool.datasets.dataset import without_features
-    from vmrtool.datasets.load import chosen_split, load_parts, read_annotations
+    from vmrtool.datasets.load import (
+        chosen_split,
+        default_stores,
+        load_parts,
+        read_annotations,
+    )
     from vmrtool.datasets.named import NAMED
     from vmrtool.datasets.prior import fit_prior
     from vmrtool.errors import UsageError
@@ -121,7 +125,7 @@ def eval(
     contestants = [load_contestant(ref, chosen) for ref in models or []]
     if contestants:
         say(f"device {chosen} ({reason})")
-        stores = features or [find_catalog()]
+        stores = features or default_stores(dataset)
         parts = load_parts(
             dataset, stores, use="test", annotations=annotations, split=split, strict=strict
         )

@@ -71,6 +71,7 @@ def index(
     """Index videos: new and changed ones are decoded, the rest is known by name or content."""
     from rich.console import Console
 
+    from vmrtool.cli.downloads import Downloads
     from vmrtool.config import find_catalog
     from vmrtool.indexing.choice import Choice, Spec, find_extractor
     from vmrtool.indexing.pipeline import index as index_videos
@@ -88,15 +89,17 @@ def index(
         return load_model(checkpoint).extractor
 
     def find() -> ExtractorSource:
-        return find_extractor(
-            asked,
-            Choice.remembered(path),
-            device=device,
-            batch_size=batch_size,
-            read_spec=read_spec,
-            tell=lambda line: console.print(line, style="dim", markup=False),
-            compiled=compiled,
-        )
+        with Downloads(console) as downloads:
+            return find_extractor(
+                asked,
+                Choice.remembered(path),
+                device=device,
+                batch_size=batch_size,
+                read_spec=read_spec,
+                tell=lambda line: console.print(line, style="dim", markup=False),
+                progress=downloads,
+                compiled=compiled,
+            )
 
     with Display(console) as display:
         try:

@@ -59,10 +59,18 @@ def train(
     ] = None,
     recipe: Annotated[
         str | None,
-        typer.Option(metavar="NAME|FILE", help="Settings: a model's name or a TOML file."),
+        typer.Option(
+            metavar="NAME|FILE",
+            help="Settings: a model's name or a TOML file.",
+            show_default="a named data set's own",
+        ),
     ] = None,
     variant: Annotated[
         str | None, typer.Option(help="ci-mha, ci-mha-no-ms, mha or mha-ms.")
+    ] = None,
+    glove: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Word vectors to start from; else those pulled."),
     ] = None,
     epochs: Annotated[int | None, typer.Option(help="Epochs, instead of the recipe's.")] = None,
     seeds: Annotated[
@@ -91,26 +99,46 @@ def train(
 
     from rich.console import Console
 
-    from vmrtool.config import find_catalog
     from vmrtool.datasets.dataset import merge, split_by_video
-    from vmrtool.datasets.load import load_parts
+    from vmrtool.datasets.load import all_queries, default_stores, load_parts
+    from vmrtool.datasets.named import NAMED
+    from vmrtool.datasets.pulled import pulled_vectors
     from vmrtool.evaluation.within import measure
     from vmrtool.features.device import choose_device
+    from vmrtool.grounding.config import GroundingConfig
+    from vmrtool.text.given import read_given_vectors
     from vmrtool.training.recipes import load_recipe
     from vmrtool.training.settings import make_settings
+    from vmrtool.training.start import require_words
     from vmrtool.training.start import train as train_model
 
     console = Console(stderr=True, highlight=False)
-    changes = list(overrides or [])
+    changes = [] if glove is None else ["network.query_encoder=glove"]
+    changes += overrides or []
     changes += [] if variant is None else [f"network.variant={variant}"]
     changes += [] if epochs is None else [f"training.epochs={epochs}"]
+    if recipe is None and len(dataset) == 1 and dataset[0] in NAMED:
+        recipe = dataset[0]
+        console.print(f"recipe {recipe}: the data set's own; --recipe names another")
     settings = make_settings(load_recipe(recipe) if recipe else {}, changes)
-    stores = features or [find_catalog()]
+    if glove is None and settings.network.get("query_encoder") == "glove":
+        glove = pulled_vectors()
+    require_words(settings, given=glove is not None)
+    stores = features or default_stores(dataset)
     load = partial(load_parts, annotations=annotations, strict=strict)
     whole = merge(load(dataset, stores, use="train", split=split))
     held = None
     if validation:
         held = merge(load(validation, validation_features or stores[:1], use="validation"))
+    given = None
+    if glove is not None:
+        known = [name for names in (dataset, validation or []) for name in names]
+        given = read_given_vectors(
+            glove,
+            [query for name in known for query in all_queries(name, annotations=annotations)],
+            settings.network.get("word_dim", GroundingConfig.word_dim),
+            more=settings.training.more_words,
+        )
     chosen, reason = choose_device(device)
     results = []
     for number in range(seed, seed + seeds):
@@ -126,6 +154,7 @@ def train(
                     settings,
                     out if seeds == 1 else out / f"seed-{number}",
                     measure=measure,
+                    given=given,
                     seed=number,
                     blind=blind,
                     device=chosen,
@@ -229,6 +258,11 @@ class _Display:
                 )
         for kind, count in config["train"]["fixes"].items():
             self._line(f"  {kind}: {count}")
+        words = config["words"]
+        self._line(
+            f"words: {words['vocabulary']}"
+            + (f", {words['given']} with vectors of {words['source']}" if words["source"] else "")
+        )
         for section, values in config["settings"].items():
             self._line(
                 f"[{section}] " + " ".join(f"{key}={value}" for key, value in values.items())

@@ -8,6 +8,7 @@ from vmrtool.errors import UsageError
 
 VARIANTS = ("ci-mha", "ci-mha-no-ms", "mha", "mha-ms")
 READINGS = ("aligned", "broadcast", "skip")
+QUERY_ENCODERS = ("words", "glove")
 INITIAL_STATES = ("zero", "random")
 MOST_HEADS = 8
 
@@ -34,7 +35,11 @@ class GroundingConfig:
     "broadcast" (its mean over words at every snippet), "skip" (A v_q + v_hat).
     literal_eq8: attend over q as eq. 8 prints, instead of q_hat.
     initial_states: first states of the start/end LSTMs, "zero" or "random".
-    tune_words: whether word vectors are trained.
+    query_encoder: where word vectors come from: "words" are learned with the network, "glove" are
+    given ones to start from.
+    tune_words: whether word vectors are trained; word_scale: the standard deviation that given ones
+    are brought to; word_width: None reads them at their own width, a number has a learned linear
+    projection bring them to that width first.
     dropout: after each attention, inside each feed-forward layer and each MLP, and on s;
     input_dropout: on features and word vectors; word_dropout: share of words read as <unk> while
     training, so that <unk> is learned. The paper prints none of the three.
@@ -55,7 +60,10 @@ class GroundingConfig:
     reading: str = "aligned"
     literal_eq8: bool = False
     initial_states: str = "zero"
+    query_encoder: str = "words"
     tune_words: bool = True
+    word_scale: float = 1.0
+    word_width: int | None = None
     dropout: float = 0.1
     input_dropout: float = 0.0
     word_dropout: float = 0.0
@@ -68,6 +76,7 @@ class GroundingConfig:
             ("variant", VARIANTS),
             ("reading", READINGS),
             ("initial_states", INITIAL_STATES),
+            ("query_encoder", QUERY_ENCODERS),
         ):
             value = getattr(self, name)
             if value not in allowed:
@@ -75,6 +84,12 @@ class GroundingConfig:
         for name in ("video_dim", "dim", "word_dim", "max_words", "max_snippets", "retrieval_dim"):
             if getattr(self, name) < 1:
                 raise UsageError(f"{name} is {getattr(self, name)}; it must be at least 1")
+        for name in ("video_width", "word_width"):
+            width = getattr(self, name)
+            if width is not None and width < 1:
+                raise UsageError(f"{name} is {width}; leave it out, or take at least 1")
+        if self.word_scale <= 0:
+            raise UsageError(f"word_scale is {self.word_scale}; it must be above 0")
         if self.vocabulary_size < 2:
             raise UsageError("vocabulary_size counts <pad> and <unk>: it must be at least 2")
         if self.dim % 2:

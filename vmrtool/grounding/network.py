@@ -92,7 +92,10 @@ class GroundingNetwork(nn.Module):
             config.vocabulary_size, config.word_dim, padding_idx=Vocabulary.pad
         )
         self.word_vectors.weight.requires_grad_(config.tune_words)
-        self.query_lstm = BiLSTM(config.word_dim, dim)
+        self.word_projection = (
+            nn.Linear(config.word_dim, config.word_width) if config.word_width else None
+        )
+        self.query_lstm = BiLSTM(config.word_width or config.word_dim, dim)
         self.query_attention = MultiHeadAttention(dim, heads)
         self.query_forward = _feed_forward(dim, dim, config.dropout)
 
@@ -133,11 +136,13 @@ class GroundingNetwork(nn.Module):
     def set_word_vectors(self, matrix: Tensor) -> None:
         """Start from given word vectors (V, word_dim), row by row of the vocabulary.
 
-        They are scaled as a whole to a standard deviation of 1, that of learned ones at the start:
-        from vectors a third of that, as GloVe's are, training is slower for long.
+        They are scaled as a whole to the standard deviation word_scale. The default of 1 is that of
+        learned ones at the start: from vectors a third of that, as GloVe's are, training is slower
+        for long.
         """
         with torch.no_grad():
-            scaled = matrix / matrix[matrix.any(dim=1)].std().clamp(min=1e-6)
+            spread = matrix[matrix.any(dim=1)].std().clamp(min=1e-6)
+            scaled = matrix * (self.config.word_scale / spread)
             self.word_vectors.weight.copy_(scaled)
             self.word_vectors.weight[Vocabulary.pad] = 0.0
 
@@ -169,8 +174,10 @@ class GroundingNetwork(nn.Module):
         if self.training and self.config.word_dropout > 0:
             dropped = torch.rand(words.shape, device=words.device) < self.config.word_dropout
             words = words.masked_fill(dropped & mask, Vocabulary.unk)
-        w0 = self._input_dropout(self.word_vectors(words)) * mask[:, :, None]
-        q0 = self.query_lstm(w0, mask)
+        w0 = self._input_dropout(self.word_vectors(words))
+        if self.word_projection is not None:
+            w0 = self.word_projection(w0)
+        q0 = self.query_lstm(w0 * mask[:, :, None], mask)
         q = self._dropout(self.query_attention(q0, q0, mask)) + q0
         return EncodedQuery(q, self.query_forward(q), mask)
 

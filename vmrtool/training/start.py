@@ -15,13 +15,15 @@ from vmrtool.datasets.batches import BatchMaker
 from vmrtool.datasets.crops import Augmentation
 from vmrtool.datasets.dataset import Dataset
 from vmrtool.datasets.prior import fit_prior
-from vmrtool.errors import DataError
+from vmrtool.errors import DataError, MissingError, UsageError
 from vmrtool.grounding.checkpoint import ExtractorSpec, GroundingModel, save_model
 from vmrtool.grounding.config import GroundingConfig
 from vmrtool.grounding.network import GroundingNetwork
 from vmrtool.grounding.pooling import stretches
+from vmrtool.text.given import GivenVectors
 from vmrtool.text.tokens import tokenize
-from vmrtool.text.vocabulary import build_vocabulary
+from vmrtool.text.vectors import word_matrix
+from vmrtool.text.vocabulary import Vocabulary, build_vocabulary
 from vmrtool.training.folder import RunFolder
 from vmrtool.training.loop import Figures, Report, StartReport, TrainingRun
 from vmrtool.training.ranking import fit_ranking_weights
@@ -48,6 +50,7 @@ def train(
     out: Path,
     *,
     measure: Measure,
+    given: GivenVectors | None = None,
     seed: int = 0,
     blind: bool = False,
     device: torch.device | str = "cpu",
@@ -66,6 +69,9 @@ def train(
         settings: all settings of the run.
         out: the run folder.
         measure: gives the figures of a model on a data set.
+        given: the word vectors to start from, where network.query_encoder is "glove". Their words
+            join the vocabulary, those of no training sentence too: what is told of them by their
+            vectors alone is still more than nothing.
         seed: decides initial weights, order, mismatched pairs, augmentation and dropout.
         blind: replaces every feature by zero, in training as in validation.
         device: where to train.
@@ -75,14 +81,15 @@ def train(
     Raises:
         UsageError: a setting is wrong, or the folder holds another run.
         DataError: the features are not those the settings name.
+        MissingError: the settings ask for word vectors, and none are given.
         KeyboardInterrupt: Ctrl-C was pressed; the state is saved.
     """
     if blind:
         dataset, validation = dataset.blind(), validation.blind() if validation else None
     extractor = _extractor(dataset, settings)
     training = settings.training
-    sentences = [sample.query for sample in dataset.samples]
-    vocabulary = build_vocabulary(sentences, training.min_word_count)
+    require_words(settings, given=given is not None)
+    vocabulary = _vocabulary(dataset, settings, given)
     config = GroundingConfig.from_json(
         {**settings.network, "video_dim": dataset.dim, "vocabulary_size": len(vocabulary)}
     )
@@ -97,6 +104,11 @@ def train(
             "blind": blind,
             "train": describe(dataset),
             "validation": describe(validation) if validation else None,
+            "words": {
+                "vocabulary": len(vocabulary),
+                "source": given.source if given else None,
+                "given": len(given.vectors) if given else 0,
+            },
         },
         resume=resume,
     )
@@ -104,6 +116,9 @@ def train(
     torch.manual_seed(seed)
     network = GroundingNetwork(config)
     network.set_feature_statistics(*feature_statistics(dataset))
+    if given is not None:
+        matrix = word_matrix(given.vectors, vocabulary, config.word_dim, seed)
+        network.set_word_vectors(torch.from_numpy(matrix))
     model = GroundingModel(
         network.to(device),
         vocabulary,
@@ -176,6 +191,34 @@ def feature_statistics(dataset: Dataset) -> tuple[torch.Tensor, torch.Tensor]:
     variance = np.maximum(squares / count - mean**2, 0.0)
     scale = np.full(dataset.dim, np.sqrt(variance.mean()))
     return torch.from_numpy(mean).float(), torch.from_numpy(scale).float()
+
+
+def require_words(settings: RunSettings, *, given: bool) -> None:
+    """Checks that word vectors are given where the settings start from them, and only there.
+
+    Raises:
+        MissingError: the settings ask for word vectors, and none are given.
+        UsageError: vectors are given that the settings do not ask for.
+    """
+    encoder = settings.network.get("query_encoder", GroundingConfig.query_encoder)
+    if not given and encoder == "glove":
+        raise MissingError(
+            "network.query_encoder is 'glove', and no word vectors are given",
+            remedy="get them: vmrtool data pull glove; or name a GloVe file: --glove FILE; or have "
+            "them learned from the training sentences: --set network.query_encoder=words",
+        )
+    if given and encoder != "glove":
+        raise UsageError(
+            f"word vectors are given, and network.query_encoder is {encoder!r}",
+            remedy="leave out --glove, or set network.query_encoder=glove",
+        )
+
+
+def _vocabulary(dataset: Dataset, settings: RunSettings, given: GivenVectors | None) -> Vocabulary:
+    """The words of the training sentences, and after them those that have a given vector."""
+    sentences = [sample.query for sample in dataset.samples]
+    vocabulary = build_vocabulary(sentences, settings.training.min_word_count)
+    return Vocabulary([*vocabulary.words, *given.vectors]) if given else vocabulary
 
 
 def _extractor(dataset: Dataset, settings: RunSettings) -> ExtractorSpec:
