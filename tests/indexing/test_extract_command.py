@@ -14,7 +14,7 @@ from indexing_fakes import FakeExtractor, write_video
 from tiny_zoo import STRIDE, write_zoo
 from typer.testing import CliRunner, Result
 
-from vmrtool import assets
+from vmrtool.assets import models
 from vmrtool.catalog import Catalog
 from vmrtool.cli import app
 from vmrtool.errors import MediaError, UsageError
@@ -30,7 +30,7 @@ def zoo(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def shell(tmp_path: Path, zoo: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Result]:
     """Runs commands in a folder of its own, with a small zoo."""
-    monkeypatch.setattr(assets, "zoo_folder", lambda: zoo)
+    monkeypatch.setattr(models, "zoo_folder", lambda: zoo)
     monkeypatch.chdir(tmp_path)
 
     def run(*words: str | Path, code: int = 0) -> Result:

@@ -65,6 +65,7 @@ def extract(
     """Write the features of videos and their times to files, one a video; no catalog is made."""
     from rich.console import Console
 
+    from vmrtool.cli.downloads import Downloads
     from vmrtool.cli.index import Display
     from vmrtool.indexing.choice import Choice, Spec, find_extractor
     from vmrtool.indexing.extraction import extract as extract_videos
@@ -78,16 +79,18 @@ def extract(
         return load_model(checkpoint).extractor
 
     def find() -> ExtractorSource:
-        return find_extractor(
-            Choice(model, backbone, weights, stride, precision, sampling),
-            Choice(),
-            device=device,
-            batch_size=batch_size,
-            read_spec=read_spec,
-            tell=lambda line: console.print(line, style="dim", markup=False),
-            compiled=compiled,
-            for_search=False,
-        )
+        with Downloads(console) as downloads:
+            return find_extractor(
+                Choice(model, backbone, weights, stride, precision, sampling),
+                Choice(),
+                device=device,
+                batch_size=batch_size,
+                read_spec=read_spec,
+                tell=lambda line: console.print(line, style="dim", markup=False),
+                progress=downloads,
+                compiled=compiled,
+                for_search=False,
+            )
 
     with Display(console) as display:
         try:

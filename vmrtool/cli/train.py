@@ -89,7 +89,7 @@ def train(
     ] = None,
     glove: Annotated[
         Path | None,
-        typer.Option(metavar="FILE", help="Word vectors to start from, in GloVe's text format."),
+        typer.Option(metavar="FILE", help="Word vectors to start from; else those pulled."),
     ] = None,
     epochs: Annotated[int | None, typer.Option(help="Epochs, instead of the recipe's.")] = None,
     seeds: Annotated[
@@ -128,8 +128,9 @@ def train(
     from vmrtool.cli.train_display import TrainDisplay
     from vmrtool.config import find_catalog
     from vmrtool.datasets.dataset import merge, split_by_video
-    from vmrtool.datasets.load import all_queries, load_parts
+    from vmrtool.datasets.load import all_queries, default_stores, load_parts
     from vmrtool.datasets.named import NAMED
+    from vmrtool.datasets.pulled import pulled_vectors
     from vmrtool.errors import DivergedError, UsageError
     from vmrtool.evaluation.within import measure
     from vmrtool.features.device import choose_device
@@ -153,8 +154,13 @@ def train(
     cells = plan_runs(
         settings, range(seed, seed + seeds), variant=variant, reading=reading, blind=blind
     )
+    if glove is None and settings.network.get("query_encoder") == "glove":
+        glove = pulled_vectors()
     require_words(settings, given=glove is not None)
-    stores = features or [find_catalog(create=videos is not None)]
+    if videos is None:
+        stores = features or default_stores(dataset)
+    else:
+        stores = features or [find_catalog(create=True)]
     failures = 0
     if weights is not None and videos is None:
         raise UsageError("--weights are a backbone's, for --videos; features are given as they are")
@@ -164,7 +170,8 @@ def train(
                 "--videos goes into one catalog", remedy="give --catalog once, or not at all"
             )
         wanted = {
-            name: settings.extractor.get(name) for name in ("backbone", "stride", "precision")
+            name: settings.extractor.get(name)
+            for name in ("backbone", "stride", "sampling", "precision")
         }
         indexed = run_index(
             videos, stores[0], Choice(weights=weights, **wanted), console, device=device

@@ -5,10 +5,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
 
-from vmrtool.assets import find_model, zoo
+from vmrtool.assets import SILENT, Progress, find_asset, find_model, weights_path, zoo
 from vmrtool.catalog import Catalog
-from vmrtool.config import ASSETS_VARIABLE, assets_folder
-from vmrtool.errors import MissingError, ModelError, UsageError, VmrtoolError
+from vmrtool.errors import AssetError, ModelError, UsageError, VmrtoolError
 from vmrtool.indexing.source import ExtractorSource
 
 DEFAULT_BACKBONE = "i3d"
@@ -16,9 +15,6 @@ DEFAULT_MODEL = "charades"
 DEFAULT_SAMPLING = "windows"
 # What catalogs and recipes mean that do not say it.
 _OLD_PRECISION = "float32"
-
-# How the published weights files are called.
-_PUBLISHED = {"i3d": "rgb_imagenet.pt", "i3d-charades": "rgb_charades.pt"}
 
 
 class Spec(Protocol):
@@ -79,6 +75,7 @@ def find_extractor(
     batch_size: int | None,
     read_spec: ReadSpec,
     tell: Callable[[str], None],
+    progress: Progress = SILENT,
     compiled: bool = False,
     for_search: bool = True,
 ) -> ExtractorSource:
@@ -96,13 +93,14 @@ def find_extractor(
         batch_size: windows a batch; None for what fits the device.
         read_spec: reads what a model was trained on.
         tell: told in lines what was chosen and why, and what the user should know.
+        progress: told of weights that have to be downloaded.
         compiled: whether `torch.compile` is to make the backbone faster.
         for_search: whether the features are to be searched, so that it matters which grounding
             model reads them.
 
     Raises:
         UsageError: values that are none, or contradict each other.
-        MissingError: there is no such model, or no weights.
+        MissingError: there is no such model, or its weights cannot be had.
         ModelError: weights that do not fit.
     """
     settled = (asked.backbone, asked.stride, asked.precision, asked.sampling)
@@ -111,7 +109,9 @@ def find_extractor(
             "--model settles backbone, stride, sampling and precision",
             remedy="Leave out --model, or --backbone, --stride, --sampling and --precision.",
         )
-    finder = _Finder(asked, before, device, batch_size, read_spec, tell, compiled, for_search)
+    finder = _Finder(
+        asked, before, device, batch_size, read_spec, tell, progress, compiled, for_search
+    )
     if asked.model is not None:
         return finder.for_model(asked.model)
     if asked == Choice():
@@ -132,6 +132,7 @@ class _Finder:
     batch_size: int | None
     read_spec: ReadSpec
     tell: Callable[[str], None]
+    progress: Progress
     compiled: bool
     for_search: bool
 
@@ -280,12 +281,12 @@ class _Finder:
         """The weights file of a backbone; None for one that the program brings with it.
 
         That is the file asked for, else the model's `own`, else the one that the catalog was
-        filled with, else one among the assets.
+        filled with, else the published one, whose terms are then told.
 
         Raises:
-            MissingError: it is nowhere.
+            AssetError: it cannot be had.
         """
-        from vmrtool.features.backbones import BACKBONES
+        from vmrtool.features.published import BACKBONES
 
         if self.asked.weights is not None or own is not None:
             return self.asked.weights or own
@@ -294,19 +295,20 @@ class _Finder:
             return before
         if backbone not in BACKBONES:
             return None
-        published = _PUBLISHED.get(backbone, f"{backbone}.pt")
-        folder = assets_folder()
-        if folder is not None:
-            for name in (f"{backbone}.safetensors", f"{backbone}.pt", published):
-                if (folder / name).is_file():
-                    return folder / name
-        raise MissingError(
-            f"backbone '{backbone}' needs its weights, which are not here"
-            + (f" ({before} is gone)" if before else ""),
-            remedy=f"Get {published} from {BACKBONES[backbone].source} and give --weights FILE, or "
-            f"put it into the folder that ${ASSETS_VARIABLE} names; or use a model that brings its "
-            "own: --model blocks.",
-        )
+        try:
+            published = BACKBONES[backbone].shares or backbone
+            path = weights_path(published, progress=self.progress)
+        except AssetError as error:
+            raise type(error)(
+                f"backbone '{backbone}' needs its weights"
+                + (f" ({before} is gone)" if before else "")
+                + f": {error}",
+                remedy=f"{error.remedy} Or --weights FILE; or a model that brings its own: "
+                "--model blocks.",
+            ) from error
+        asset = find_asset(published)
+        self.tell(f"weights: {asset.file} of {asset.homepage} ({asset.licence})")
+        return path
 
 
 def _is_here(name: str) -> bool:
