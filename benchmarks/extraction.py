@@ -175,7 +175,8 @@ def memory(hours: float) -> None:
             command += ["--stride", "64", "--precision", "auto", "--device", "cpu", "--json"]
             peaks[name], report = peak_of(command)
             told = report["seconds_of_video"] / report["elapsed_s"]
-            print(f"| {name} of 1080p | {peaks[name]:.0f} MB | {told:.0f} s of video a second |")
+            row = f"| {name} of 1080p | {peaks[name]:.0f} MB | {told:.0f} s of video a second |"
+            print(row, flush=True)
     low, high = peaks.values()
     print(f"| ratio | {high / low:.3f} | |")
 

@@ -16,7 +16,7 @@ from seeded_backbone import write_backbone
 from video_clips import level, write_video
 
 from vmrtool.errors import MediaError, ModelError, UsageError
-from vmrtool.features import prefetch
+from vmrtool.features import compute, prefetch
 from vmrtool.features.backbones import (
     BACKBONES,
     Backbone,
@@ -136,6 +136,26 @@ def test_one_videos_error_is_its_own(archive: dict[Path, int], tmp_path: Path) -
     assert isinstance(mixed[text], MediaError) and isinstance(mixed[missing], MediaError)
     for path, snippets in alone.items():
         np.testing.assert_array_equal(mixed[path].features, snippets.features)
+
+
+def test_features_may_be_fetched_late(
+    fake_reader: type["FakeReader"], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As from a GPU, which has several batches at once, also when a video breaks meanwhile."""
+    first = compute._InFlight.__init__
+
+    def late(self: Any, lanes: Any) -> None:
+        first(self, lanes)
+        self._most = 3
+
+    paths = [Path("40"), Path("50-45"), Path("33"), Path("1")]
+    usual = extract(Extractor(Brightness(), stride=STRIDE, batch_size=2), paths)
+    monkeypatch.setattr(compute._InFlight, "__init__", late)
+    results = extract(Extractor(Brightness(), stride=STRIDE, batch_size=2), paths)
+    assert results.keys() == usual.keys()
+    assert isinstance(results.pop(Path("50-45")), MediaError)
+    for path, snippets in results.items():
+        np.testing.assert_array_equal(snippets.features, usual[path].features)
 
 
 class FakeReader:
