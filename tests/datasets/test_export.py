@@ -68,7 +68,10 @@ def test_others_find_an_array_a_video(tmp_path: Path) -> None:
         assert file["two"].attrs["content_hash"] == "content-1"
         assert file["two"].attrs["duration_s"] == 9.0
         assert json.loads(file["two"].attrs["videos"]) == [str(tmp_path / "deep" / "two.mkv")]
-        assert (file.attrs["schema"], file.attrs["backbone"]) == ("vmrtool.features/1", "synthetic")
+        assert (file.attrs["schema"], file.attrs["backbone"]) == (
+            "vmrtool.catalog-features/1",
+            "synthetic",
+        )
         assert json.loads(file.attrs["settings"]) == {"stride": 16}
     assert [p.name for p in (tmp_path / "new").iterdir()] == ["f.h5"]
 

@@ -26,7 +26,7 @@ def figures(training: Archive, test: Archive, out: Path, *more: str) -> dict[str
     """Trains on one archive and gives the figures on the other."""
     done = vmrtool(
         *("train", "--recipe", "blocks", "--dataset", training.folder / "queries.jsonl"),
-        *("--features", training.catalog, "--out", out, "--epochs", "16", "--device", "cpu"),
+        *("--features", training.catalog, "--out", out, "--epochs", "40", "--device", "cpu"),
         *(*SMALL, *more),
     )
     assert done.returncode == 0, done.stderr

@@ -5,7 +5,7 @@
          attributes: cells, seen  float64 (snippets, 2), seconds
                      content_hash, duration_s
                      videos       JSON list, the files that have this content
-/        attributes: schema       "vmrtool.features/1"
+/        attributes: schema       "vmrtool.catalog-features/1"
                      backbone, weights_sha256
                      settings     JSON object
 """
@@ -22,7 +22,7 @@ from vmrtool.catalog.paths import display
 from vmrtool.catalog.rows import VideoRow
 from vmrtool.errors import DataError, UsageError
 
-SCHEMA = "vmrtool.features/1"
+SCHEMA = "vmrtool.catalog-features/1"
 # The oldest format whose attributes may be larger than 64 KB: times of long videos are.
 _FORMAT = ("v108", "v108")
 NAMES = ("stem", "path")
