@@ -267,6 +267,56 @@ def test_catalog_commands(catalog: Path) -> None:
     assert_documented("vmrtool.relocate/1", told("relocate", folder, f"{folder}/elsewhere"))
 
 
+def test_models_commands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One asset by hand that is right, one in a folder that is not."""
+    from dataclasses import replace
+
+    from vmrtool.assets.registry import ASSETS
+
+    def told(*words: str, code: int = 0) -> dict[str, Any]:
+        result = CliRunner().invoke(app, ["models", *words, "--json"])
+        assert result.exit_code == code, result.output
+        return json.loads(result.stdout)
+
+    (tmp_path / "i3d.bin").write_bytes(b"weights")
+    monkeypatch.setitem(ASSETS, "i3d", replace(ASSETS["i3d"], checksum=None))
+    assert_documented("vmrtool.add/1", told("add", str(tmp_path / "i3d.bin"), "--name", "i3d"))
+    listed = told("list")
+    assert_documented("vmrtool.models/1", listed)
+    assert_documented("vmrtool.verify/1", told("verify"))
+    assert_documented("vmrtool.pull/1", told("pull", "i3d", "c3d", code=1))
+    for name, rows, table in (("blocks", "models", 0), ("i3d", "assets", 1)):
+        more = set(told("info", name)) - {"schema"}
+        more -= {key for row in listed[rows] if row["name"] == name for key in row}
+        assert more == set(documented("vmrtool.modelinfo/1", table))
+
+
+def test_data_commands(tmp_path: Path) -> None:
+    """Word vectors of two words, and the made-up archive with its catalog."""
+    from safetensors import safe_open
+
+    from vmrtool.text.compact import CompactVectors, write_compact
+
+    def told(*words: str) -> dict[str, Any]:
+        result = CliRunner().invoke(app, ["data", *words, "--json"])
+        assert result.exit_code == 0, result.output
+        return json.loads(result.stdout)
+
+    queries, features = write_archive(tmp_path, videos=2, seed=3)
+    assert_documented("vmrtool.data/1", told("check", str(queries), "--features", str(features)))
+    vectors = CompactVectors(("red",), np.zeros((1, 300), np.float32), ("red",), 0, "glove")
+    write_compact(tmp_path / "glove.840B.300d.safetensors", vectors)
+    with safe_open(tmp_path / "glove.840B.300d.safetensors", framework="numpy") as file:
+        assert_documented("Word vectors", json.loads(file.metadata()["vmrtool"]))
+    (tmp_path / "words.txt").write_text("red")
+    words = ("--words", str(tmp_path / "words.txt"), "--dir", str(tmp_path), "--more", "0")
+    pulled = told("pull", "glove", *words)
+    # Told of a data set with features; tests/datasets/test_pull.py compares the values.
+    names = ("path", "record", "licence", "videos", "left_out")
+    pulled |= {"features": dict.fromkeys(names), "files": [dict.fromkeys(("path", "checksum"))]}
+    assert_documented("vmrtool.datapull/1", pulled)
+
+
 def test_catalog_tables(catalog: Path) -> None:
     import sqlite3
 

@@ -31,7 +31,9 @@ def test_importing_the_package_loads_nothing_heavy() -> None:
     assert loaded_after("import vmrtool") == set()
 
 
-@pytest.mark.parametrize("command", ["", "index", "search", "train", "eval", "catalog show"])
+@pytest.mark.parametrize(
+    "command", ["", "index", "search", "train", "eval", "catalog show", "models pull", "data pull"]
+)
 def test_help_loads_nothing_heavy(command: str) -> None:
     arguments = ["vmrtool", *command.split(), "--help"]
     statement = (

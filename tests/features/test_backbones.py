@@ -190,9 +190,9 @@ def test_an_own_file_that_does_not_say_what_it_is(tmp_path: Path, about: dict | 
 def test_ways_to_ask_wrongly(own: Path) -> None:
     with pytest.raises(UsageError, match="no backbone 'resnet'"):
         load_backbone("resnet", own)
-    with pytest.raises(MissingError, match="needs its weights") as missing:
+    with pytest.raises(MissingError, match=r"rgb_imagenet\.pt") as missing:
         load_backbone("i3d")
-    assert "--weights" in (missing.value.remedy or "")
+    assert "vmrtool models add" in (missing.value.remedy or "")
     with pytest.raises(MissingError, match="no such weights file"):
         load_backbone("i3d", own.with_name("elsewhere.pt"))
     with pytest.raises(UsageError, match="precision 'int1'"):

@@ -16,7 +16,7 @@ from rich.console import Console
 from tiny_zoo import STRIDE, write_zoo
 from typer.testing import CliRunner, Result
 
-from vmrtool import assets
+from vmrtool.assets import models
 from vmrtool.catalog.rows import FailureRow
 from vmrtool.cli import app
 from vmrtool.cli import index as command
@@ -46,7 +46,7 @@ class Shell:
 
 @pytest.fixture
 def shell(tmp_path: Path, zoo: Path, monkeypatch: pytest.MonkeyPatch) -> Shell:
-    monkeypatch.setattr(assets, "zoo_folder", lambda: zoo)
+    monkeypatch.setattr(models, "zoo_folder", lambda: zoo)
     monkeypatch.chdir(tmp_path)
     (tmp_path / "videos").mkdir()
     return Shell(tmp_path)

@@ -8,7 +8,7 @@ from indexing_fakes import write_video
 from tiny_zoo import STRIDE, write_zoo
 from typer.testing import CliRunner, Result
 
-from vmrtool import assets
+from vmrtool.assets import models
 from vmrtool.grounding.checkpoint import load_model
 
 SMALL = [
@@ -25,7 +25,7 @@ SMALL = [
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A working folder with a small zoo, six videos, one of them broken, and their queries."""
     zoo = write_zoo(tmp_path / "zoo", trained=False)
-    monkeypatch.setattr(assets, "zoo_folder", lambda: zoo)
+    monkeypatch.setattr(models, "zoo_folder", lambda: zoo)
     monkeypatch.chdir(tmp_path)
     lines = []
     for number in range(6):

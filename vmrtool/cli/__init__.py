@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.markup import escape
 from typer.core import TyperGroup
 
-from vmrtool.cli import catalog, demo, index, search, train
+from vmrtool.cli import catalog, data, demo, index, models, search, train
 from vmrtool.cli import eval as evaluate
 from vmrtool.errors import VmrtoolError
 
@@ -96,6 +96,8 @@ app.command("search")(search.search)
 app.command("train")(train.train)
 app.command("eval")(evaluate.eval)
 app.add_typer(catalog.catalog_app, name="catalog")
+app.add_typer(data.data_app, name="data")
+app.add_typer(models.models_app, name="models")
 app.add_typer(demo.demo_app, name="demo")
 
 

@@ -112,9 +112,13 @@ def eval(
 
     from rich.console import Console
 
-    from vmrtool.config import find_catalog
     from vmrtool.datasets.dataset import without_features
-    from vmrtool.datasets.load import chosen_split, load_parts, read_annotations
+    from vmrtool.datasets.load import (
+        chosen_split,
+        default_stores,
+        load_parts,
+        read_annotations,
+    )
     from vmrtool.datasets.named import NAMED
     from vmrtool.datasets.prior import fit_prior
     from vmrtool.errors import UsageError
@@ -147,7 +151,7 @@ def eval(
         raise UsageError("no data set to score on", remedy="name one: --dataset NAME|FILE")
     if contestants:
         say(f"device {chosen} ({reason})")
-        stores = features or [find_catalog()]
+        stores = features or default_stores(dataset)
         parts = load_parts(
             dataset, stores, use="test", annotations=annotations, split=split, strict=strict
         )

@@ -115,6 +115,7 @@ def run_index(
     Raises:
         typer.Exit: Ctrl-C was pressed; what is done is kept, and told.
     """
+    from vmrtool.cli.downloads import Downloads
     from vmrtool.indexing.choice import Choice, Spec, find_extractor
     from vmrtool.indexing.pipeline import index as index_videos
     from vmrtool.indexing.source import ExtractorSource
@@ -125,14 +126,16 @@ def run_index(
         return load_model(checkpoint).extractor
 
     def find() -> ExtractorSource:
-        return find_extractor(
-            asked,
-            Choice.remembered(catalog),
-            device=device,
-            batch_size=batch_size,
-            read_spec=read_spec,
-            tell=lambda line: console.print(line, style="dim", markup=False),
-        )
+        with Downloads(console) as downloads:
+            return find_extractor(
+                asked,
+                Choice.remembered(catalog),
+                device=device,
+                batch_size=batch_size,
+                read_spec=read_spec,
+                tell=lambda line: console.print(line, style="dim", markup=False),
+                progress=downloads,
+            )
 
     with _Display(console) as display:
         try:

@@ -89,7 +89,7 @@ def train(
     ] = None,
     glove: Annotated[
         Path | None,
-        typer.Option(metavar="FILE", help="Word vectors to start from, in GloVe's text format."),
+        typer.Option(metavar="FILE", help="Word vectors to start from; else those pulled."),
     ] = None,
     text_model: Annotated[
         str | None,
@@ -135,8 +135,9 @@ def train(
     from vmrtool.cli.train_display import TrainDisplay
     from vmrtool.config import find_catalog
     from vmrtool.datasets.dataset import merge, split_by_video
-    from vmrtool.datasets.load import all_queries, load_parts
+    from vmrtool.datasets.load import all_queries, default_stores, load_parts
     from vmrtool.datasets.named import NAMED
+    from vmrtool.datasets.pulled import pulled_vectors
     from vmrtool.errors import DivergedError, UsageError
     from vmrtool.evaluation.within import measure
     from vmrtool.features.device import choose_device
@@ -165,8 +166,13 @@ def train(
     cells = plan_runs(
         settings, range(seed, seed + seeds), variant=variant, reading=reading, blind=blind
     )
+    if glove is None and settings.network.get("query_encoder") == "glove":
+        glove = pulled_vectors()
     require_words(settings, given=glove is not None)
-    stores = features or [find_catalog(create=videos is not None)]
+    if videos is None:
+        stores = features or default_stores(dataset)
+    else:
+        stores = features or [find_catalog(create=True)]
     failures = 0
     if weights is not None and videos is None:
         raise UsageError("--weights are a backbone's, for --videos; features are given as they are")

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from vmrtool.datasets.samples import Annotations, Sample
+from vmrtool.datasets.samples import DROPPED, PAST_END, SWAPPED, Annotations, Sample
 from vmrtool.errors import DataError, UsageError
 
 _LINE = re.compile(r"(\S+)\s+(\S+)\s+(\S+?)\s*##(.*)")
@@ -62,9 +62,9 @@ def read_charades(folder: Path, split: str) -> Annotations:
             raise wrong(f"video {vid!r} is not in Charades_v1_{split}.csv")
         if start > end:
             start, end = end, start
-            fixes["moments with start after end, swapped"] += 1
+            fixes[SWAPPED] += 1
         elif end > lengths[vid]:
-            fixes["moments that end past the video's length"] += 1
+            fixes[PAST_END] += 1
         query = match[4].strip()
         samples.append(Sample(number, vid, query, ((start, end),), lengths[vid]))
     return _annotations(f"charades {split}", path, samples, fixes)
@@ -99,9 +99,9 @@ def read_activitynet(folder: Path, split: str) -> Annotations:
         duration = float(video["duration"])
         for (start, end), sentence in pairs:
             if start >= end:
-                fixes["moments that end before they start, dropped"] += 1
+                fixes[DROPPED] += 1
             else:
-                fixes["moments that end past the video's length"] += end > duration
+                fixes[PAST_END] += end > duration
                 samples.append(Sample(number, vid, sentence, ((start, end),), duration))
             number += 1
     return _annotations(f"activitynet {split}", path, samples, fixes)
@@ -128,7 +128,7 @@ def read_named(name: str, folder: Path | None, split: str) -> Annotations:
     if folder is None:
         raise UsageError(
             f"data set {name} is read from its annotation files",
-            remedy="say where they are: --annotations DIR",
+            remedy=f"get them: vmrtool data pull {name}; or say where they are: --annotations DIR",
         )
     if split not in NAMED[name].splits:
         raise UsageError(f"{name} has no split {split!r}; it has {', '.join(NAMED[name].splits)}")

@@ -200,13 +200,14 @@ def load_backbone(
 
     Args:
         name: "i3d", "i3d-charades", or "blocks" (the project's own, whose file says what it is).
-        weights: the file; "blocks" finds its own in the model zoo.
+        weights: the file; without it the published one, downloaded if need be, and for "blocks"
+            its own in the model zoo.
         device: "auto", "cpu", "cuda", "cuda:N".
         precision: "float32" or "bfloat16".
 
     Raises:
         UsageError: no such backbone, device or precision.
-        MissingError: no weights given, or no such file.
+        MissingError: no such file, or the published one cannot be had.
         ModelError: the file does not fit the backbone.
     """
     if name not in BACKBONES and name != _OWN:
@@ -259,17 +260,14 @@ def save_backbone(
 def _weights_path(name: str, weights: Path | str | None) -> Path:
     if weights is not None:
         return Path(weights)
-    if name == _OWN:
-        from vmrtool.assets import find_model
+    from vmrtool.assets import find_model, weights_path
 
-        path = find_model(name).backbone_weights
-        if path is not None:
-            return path
+    if name != _OWN:
+        return weights_path(name)
+    path = find_model(name).backbone_weights
+    if path is None:
         raise MissingError(f"model '{name}' has no backbone weights here")
-    raise MissingError(
-        f"backbone '{name}' needs its weights",
-        remedy=f"Download them from {BACKBONES[name].source} and give --weights FILE.",
-    )
+    return path
 
 
 def _own_info(path: Path, loaded: Weights) -> tuple[BackboneInfo, float]:

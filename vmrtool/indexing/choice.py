@@ -5,19 +5,15 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
 
-from vmrtool.assets import find_model, zoo
+from vmrtool.assets import SILENT, Progress, find_asset, find_model, weights_path, zoo
 from vmrtool.catalog import Catalog
-from vmrtool.config import ASSETS_VARIABLE, assets_folder
-from vmrtool.errors import MissingError, ModelError, UsageError, VmrtoolError
+from vmrtool.errors import AssetError, ModelError, UsageError, VmrtoolError
 from vmrtool.indexing.source import ExtractorSource
 
 DEFAULT_BACKBONE = "i3d"
 DEFAULT_MODEL = "charades"
 DEFAULT_STRIDE = 16
 DEFAULT_PRECISION = "float32"
-
-# How the published weights files are called.
-_PUBLISHED = {"i3d": "rgb_imagenet.pt", "i3d-charades": "rgb_charades.pt"}
 
 
 class Spec(Protocol):
@@ -76,6 +72,7 @@ def find_extractor(
     batch_size: int | None,
     read_spec: ReadSpec,
     tell: Callable[[str], None],
+    progress: Progress = SILENT,
 ) -> ExtractorSource:
     """Load the extractor to index with.
 
@@ -90,10 +87,11 @@ def find_extractor(
         batch_size: windows a batch; None for what fits the device.
         read_spec: reads what a model was trained on.
         tell: told in lines what was chosen and why, and what the user should know.
+        progress: told of weights that have to be downloaded.
 
     Raises:
         UsageError: values that are none, or contradict each other.
-        MissingError: there is no such model, or no weights.
+        MissingError: there is no such model, or its weights cannot be had.
         ModelError: weights that do not fit.
     """
     if asked.model is not None and (asked.backbone or asked.stride or asked.precision):
@@ -101,7 +99,7 @@ def find_extractor(
             "--model settles backbone, stride and precision",
             remedy="Leave out --model, or --backbone, --stride and --precision.",
         )
-    finder = _Finder(asked, before, device, batch_size, read_spec, tell)
+    finder = _Finder(asked, before, device, batch_size, read_spec, tell, progress)
     if asked.model is not None:
         return finder.for_model(asked.model)
     if asked == Choice():
@@ -122,6 +120,7 @@ class _Finder:
     batch_size: int | None
     read_spec: ReadSpec
     tell: Callable[[str], None]
+    progress: Progress
 
     def for_model(self, name: str) -> ExtractorSource:
         """The extractor that a grounding model reads the features of."""
@@ -235,10 +234,10 @@ class _Finder:
         """The weights file of a backbone; None for one that the program brings with it.
 
         That is the file asked for, else the model's `own`, else the one that the catalog was
-        filled with, else one among the assets.
+        filled with, else the published one, whose terms are then told.
 
         Raises:
-            MissingError: it is nowhere.
+            AssetError: it cannot be had.
         """
         from vmrtool.features.backbones import BACKBONES
 
@@ -249,19 +248,19 @@ class _Finder:
             return before
         if backbone not in BACKBONES:
             return None
-        published = _PUBLISHED.get(backbone, f"{backbone}.pt")
-        folder = assets_folder()
-        if folder is not None:
-            for name in (f"{backbone}.safetensors", f"{backbone}.pt", published):
-                if (folder / name).is_file():
-                    return folder / name
-        raise MissingError(
-            f"backbone '{backbone}' needs its weights, which are not here"
-            + (f" ({before} is gone)" if before else ""),
-            remedy=f"Get {published} from {BACKBONES[backbone].source} and give --weights FILE, or "
-            f"put it into the folder that ${ASSETS_VARIABLE} names; or use a model that brings its "
-            "own: --model blocks.",
-        )
+        try:
+            path = weights_path(backbone, progress=self.progress)
+        except AssetError as error:
+            raise type(error)(
+                f"backbone '{backbone}' needs its weights"
+                + (f" ({before} is gone)" if before else "")
+                + f": {error}",
+                remedy=f"{error.remedy} Or --weights FILE; or a model that brings its own: "
+                "--model blocks.",
+            ) from error
+        asset = find_asset(backbone)
+        self.tell(f"weights: {asset.file} of {asset.homepage} ({asset.licence})")
+        return path
 
 
 def _is_here(name: str) -> bool:

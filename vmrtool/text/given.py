@@ -7,7 +7,7 @@ from pathlib import Path
 from numpy.typing import NDArray
 
 from vmrtool.text.tokens import tokenize
-from vmrtool.text.vectors import read_word_vectors
+from vmrtool.text.vectors import load_word_vectors
 
 
 @dataclass(frozen=True)
@@ -27,16 +27,17 @@ def read_given_vectors(
     likeliest to hold. Only words that the tokeniser makes are taken: lower case, no punctuation.
 
     Raises:
-        DataError: see `read_word_vectors`.
+        DataError: see `load_word_vectors`.
     """
-    wanted = _Wanted({word for sentence in sentences for word in tokenize(sentence)}, more)
-    return GivenVectors(path.name, read_word_vectors(path, wanted, dim))
+    wanted = Wanted({word for sentence in sentences for word in tokenize(sentence)}, more)
+    return GivenVectors(path.name, load_word_vectors(path, wanted, dim))
 
 
-class _Wanted:
+class Wanted:
     """Whether a word of the file is to be read; asked once for each, in the file's order."""
 
     def __init__(self, words: set[str], more: int) -> None:
+        """Wants `words`, and the first `more` others that the tokeniser makes."""
         self._words = words
         self._left = more
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from vmrtool.config import ASSETS_VARIABLE, assets_folder
+from vmrtool.config import ASSETS_VARIABLE, mirror, offline
 from vmrtool.errors import MissingError
 
 EXTRA = "vmrtool[sentence-transformers]"
@@ -79,7 +79,7 @@ def _model(name: str) -> Any:
     logging.disable_progress_bar()
     place = _place(name)
     try:
-        return SentenceTransformer(place, device="cpu")
+        return SentenceTransformer(place, device="cpu", local_files_only=offline())
     except (OSError, ValueError) as error:
         why = " ".join(str(error).split())
         raise MissingError(
@@ -91,7 +91,9 @@ def _model(name: str) -> Any:
 
 def _place(name: str) -> str:
     """The model's folder: as named, else of that last name among the assets; else the name."""
-    folder = assets_folder()
-    if not Path(name).is_dir() and folder is not None and (folder / Path(name).name).is_dir():
+    folder = mirror()
+    if not isinstance(folder, Path) or Path(name).is_dir():
+        return name
+    if (folder / Path(name).name).is_dir():
         return str(folder / Path(name).name)
     return name

@@ -219,8 +219,8 @@ def require_words(settings: RunSettings, *, given: bool) -> None:
     if not given and encoder == "glove":
         raise MissingError(
             "network.query_encoder is 'glove', and no word vectors are given",
-            remedy="name a GloVe file with --glove FILE, or have the vectors learned from the "
-            "training sentences: --set network.query_encoder=words",
+            remedy="get them: vmrtool data pull glove; or name a GloVe file: --glove FILE; or have "
+            "them learned from the training sentences: --set network.query_encoder=words",
         )
     if given and encoder != "glove":
         raise UsageError(
