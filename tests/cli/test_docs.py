@@ -17,6 +17,7 @@ from typer.testing import CliRunner
 from vmrtool.catalog import Catalog
 from vmrtool.catalog.rows import FailureRow, FileFacts, FoundFile, StoredSnippets
 from vmrtool.cli import app
+from vmrtool.datasets.export import export_features
 from vmrtool.datasets.samples import Sample
 from vmrtool.evaluation.predictions import write_predictions
 from vmrtool.evaluation.printed import PRINTED
@@ -263,8 +264,19 @@ def test_catalog_commands(catalog: Path) -> None:
     assert_documented("vmrtool.failures/1", told("failures"))
     shown = told("show", f"{folder}/\udcff.mp4") | {"failure": told("show", "broken")["failure"]}
     assert_documented("vmrtool.video/1", shown)
+    assert_documented("vmrtool.export/1", told("export-features", f"{folder}/out.h5"))
     assert_documented("vmrtool.forget/1", told("forget"))
     assert_documented("vmrtool.relocate/1", told("relocate", folder, f"{folder}/elsewhere"))
+
+
+def test_exported_features(catalog: Path) -> None:
+    import h5py
+
+    with Catalog.open(catalog) as opened:
+        export_features(opened, catalog.with_name("out.h5"))
+    with h5py.File(catalog.with_name("out.h5")) as file:
+        found = [*file.attrs, *file["gone"].attrs]
+    assert sorted([*found, "duration_s"]) == sorted(documented("Exported features"))
 
 
 def test_models_commands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -428,11 +440,13 @@ def test_train_and_run_folder_and_eval(tmp_path: Path) -> None:
 
     each = tmp_path / "each.jsonl"
     words = ["eval", *source, "--model", str(out), "--corpus", "--breakdown", "kind"]
-    words += ["--per-query", str(each), "--json"]
+    words += ["--per-query", str(each), "--cases", "2", "--out", str(tmp_path / "cases"), "--json"]
     scored = CliRunner().invoke(app, words)
     assert scored.exit_code == 0, scored.output
     told = json.loads(scored.stdout) | {"printed": PRINTED["charades"].to_json()}
     assert_documented("vmrtool.eval/1", told)
+    index = (tmp_path / "cases" / "cases.json").read_text(encoding="utf-8")
+    assert_documented("vmrtool.cases/1", json.loads(index))
     assert_documented("Figures of every query", json.loads(each.read_text().splitlines()[0]))
     figures = " ".join(documented("vmrtool.eval/1", table=1))
     assert {name for name in told["rows"][0] if FIGURE.match(name)} <= expanded(figures)

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 REPOSITORY = Path(__file__).parent.parent.parent
-HEAVY = {"torch", "faiss", "av", "sqlite_utils", "numpy"}
+HEAVY = {"torch", "faiss", "av", "sqlite_utils", "numpy", "matplotlib"}
 
 
 def run(*arguments: str, **settings: str) -> subprocess.CompletedProcess[str]:

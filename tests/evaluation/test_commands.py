@@ -149,6 +149,18 @@ def test_blind_is_shown_zeros(
     assert dark["mIoU"]["mean"] < rows["run"]["mIoU"]["mean"]
 
 
+def test_a_shuffled_video_is_told_and_costs(unseen: tuple[str, str], run: Path) -> None:
+    both = [json.loads(invoke("eval", *data(unseen), "--model", str(run), *more, "--json").stdout)
+            for more in ((), ("--shuffle-video",), ("--shuffle-video", "--blind"))]  # fmt: skip
+    seen, shuffled, dark = (document["rows"][0] for document in both)
+    assert [row["method"] for row in (seen, shuffled, dark)] == [
+        "run", "run (shuffled)", "run (shown zeros)",
+    ]  # fmt: skip
+    assert shuffled["R@1_IoU0.5"]["mean"] <= seen["R@1_IoU0.5"]["mean"] - 20
+    # What never looks at the video is as it was.
+    assert both[0]["rows"][1:] == both[1]["rows"][1:]
+
+
 def test_several_archives_and_seeds(
     archive: tuple[str, str], unseen: tuple[str, str], tmp_path: Path
 ) -> None:

@@ -55,7 +55,7 @@ def test_videos_are_indexed_and_trained_on(folder: Path) -> None:
     told = train("--recipe", "blocks", "--out", "run", "--catalog", "own.db", code=1)
     # One video cannot be read: that is told, the rest is trained on, and the exit code says so.
     assert f"failed {folder}/videos/clip5.mp4" in told.stderr
-    assert "left out, without features: 1 videos" in told.stderr
+    assert "left out, without features: 1 video\n" in told.stderr
     assert f"features: blocks, stride {STRIDE}" in told.stderr
     model = load_model(folder / "run" / "model.safetensors")
     assert model.extractor.backbone == "blocks"

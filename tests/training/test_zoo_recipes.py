@@ -2,14 +2,16 @@
 
 import re
 import tomllib
+from pathlib import Path
 
 import pytest
-from conftest import REPOSITORY
 
 from vmrtool.assets import zoo, zoo_folder
 from vmrtool.grounding.config import GroundingConfig
 from vmrtool.training.recipes import load_recipe
 from vmrtool.training.settings import make_settings
+
+REPOSITORY = Path(__file__).parent.parent.parent
 
 
 @pytest.mark.parametrize("name", zoo())

@@ -45,6 +45,9 @@ def eval(
         list[str] | None,
         typer.Option("--model", metavar="NAME|RUN|FILE", help="A model to score; repeatable."),
     ] = None,
+    variant: Annotated[
+        str | None, typer.Option(help="Refuse models of another variant than this.")
+    ] = None,
     table: Annotated[
         Path | None,
         typer.Option(
@@ -63,6 +66,19 @@ def eval(
     per_query: Annotated[
         Path | None,
         typer.Option(metavar="FILE", help="Write every method's figures of every query as JSONL."),
+    ] = None,
+    cases: Annotated[
+        int,
+        typer.Option(
+            min=0, help="Draw so many queries, from the best answered to the worst, into --out."
+        ),
+    ] = 0,
+    out: Annotated[
+        Path | None, typer.Option("--out", metavar="DIR", help="Folder for the --cases.")
+    ] = None,
+    videos: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="Videos by name, for the key frames of --cases."),
     ] = None,
     corpus: Annotated[
         bool, typer.Option("--corpus", help="Also search the whole archive for each query.")
@@ -122,6 +138,7 @@ def eval(
     from vmrtool.datasets.named import NAMED
     from vmrtool.datasets.prior import fit_prior
     from vmrtool.errors import UsageError
+    from vmrtool.evaluation.cases import videos_in, write_cases
     from vmrtool.evaluation.evaluate import evaluate, load_contestant
     from vmrtool.evaluation.experiment import find_experiment
     from vmrtool.evaluation.groups import BREAKDOWNS
@@ -129,18 +146,22 @@ def eval(
     from vmrtool.evaluation.printed import PRINTED
     from vmrtool.evaluation.rows import write_per_query
     from vmrtool.features.device import choose_device
+    from vmrtool.grounding.config import VARIANTS
 
     if truth not in ("raw", "clipped"):
         raise UsageError(f"--truth {truth}: it can be raw or clipped")
     if by is not None and by not in BREAKDOWNS:
         raise UsageError(f"--breakdown {by}: it can be {', '.join(BREAKDOWNS)}")
+    if variant is not None and variant not in VARIANTS:
+        raise UsageError(f"--variant {variant}: it can be {', '.join(VARIANTS)}")
     if save_predictions is not None and not models:
         raise UsageError("--save-predictions writes a model's predictions: give --model")
+    _check_cases(cases, out, videos, bool(models or table or predictions))
     write = _writer(format_, as_json)
     console = Console(stderr=True, highlight=False)
     say = partial(console.print, markup=False, soft_wrap=True)
     chosen, reason = choose_device(device)
-    contestants = [load_contestant(ref, chosen) for ref in models or []]
+    contestants = [load_contestant(ref, chosen, variant) for ref in models or []]
     if table is not None:
         experiment = find_experiment(table)
         contestants += experiment.load(chosen)
@@ -160,10 +181,12 @@ def eval(
         parts = [without_features(read(name)) for name in dataset]
     for part in parts:
         if part.missing:
-            say(f"{part.name}: left out, without features: {len(part.missing)} videos")
+            count = len(part.missing)
+            say(f"{part.name}: left out, without features: {count} video{'s' * (count != 1)}")
         for kind, count in part.fixes.items():
             say(f"{part.name}: {kind}: {count}")
     samples = [sample for part in parts for sample in part.samples]
+    at_hand = videos_in(videos, samples) if videos is not None else None
     priors = [contestant.prior for contestant in contestants if contestant.prior]
     if train_dataset or (not priors and dataset[0] in NAMED):
         names = train_dataset or dataset[:1]
@@ -185,9 +208,22 @@ def eval(
             progress=progress,
         )
     if save_predictions is not None:
-        write_predictions(save_predictions, samples, result.predictions)
+        write_predictions(save_predictions, samples, result.answers[0])
     if per_query is not None:
         write_per_query(per_query, samples, result.rows)
+    failed: tuple[tuple[Path, str], ...] = ()
+    if out is not None:
+        with _progress(console, min(cases, len(samples)), "drawing") as progress:
+            written = write_cases(
+                *(out, parts, contestants, result, cases),
+                truth=truth,
+                zeroed=blind,
+                shuffled=shuffle,
+                videos=at_hand,
+                progress=progress,
+            )
+        failed = written.failed
+        say(f"cases: {written.index}")
     named = table is not None and len(dataset) == 1
     document = result.to_json(
         parts,
@@ -198,6 +234,26 @@ def eval(
         printed=PRINTED.get(dataset[0]) if named else None,
     )
     write(document)
+    for _, why in failed:
+        say(f"no key frames: {why}")
+    if failed:
+        raise typer.Exit(1)
+
+
+def _check_cases(cases: int, out: Path | None, videos: Path | None, answered: bool) -> None:
+    """Raises UsageError where --cases, --out and --videos do not go together."""
+    from vmrtool.errors import UsageError
+
+    if bool(cases) != (out is not None):
+        raise UsageError(
+            "--cases N and --out DIR go together", remedy="for example --cases 8 --out cases"
+        )
+    if cases and not answered:
+        raise UsageError("--cases draws answers: give --model or --predictions")
+    if out is not None and out.exists() and not out.is_dir():
+        raise UsageError(f"--out {out} is not a folder")
+    if videos is not None and not cases:
+        raise UsageError("--videos is for the key frames of --cases")
 
 
 def _writer(format_: str | None, as_json: bool) -> Callable[[dict[str, Any]], None]:
@@ -230,11 +286,13 @@ def _print_markdown(document: dict[str, Any]) -> None:
 
 
 @contextmanager
-def _progress(console: Console, total: int) -> Iterator[Callable[[int], None]]:
-    """A bar of queries answered, on stderr; gives the function that moves it."""
+def _progress(
+    console: Console, total: int, doing: str = "evaluating"
+) -> Iterator[Callable[[int], None]]:
+    """A bar of queries done, on stderr; gives the function that moves it."""
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
 
-    columns = ("evaluating", BarColumn(), MofNCompleteColumn(), "queries", TimeRemainingColumn())
+    columns = (doing, BarColumn(), MofNCompleteColumn(), "queries", TimeRemainingColumn())
     with Progress(*columns, console=console, transient=True) as bar:
         task = bar.add_task("", total=total or None)
         yield lambda count: bar.advance(task, count)

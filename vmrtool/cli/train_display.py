@@ -70,9 +70,8 @@ class TrainDisplay:
                 f"{name}: {data['name']}, {data['queries']} queries, {data['videos']} videos"
             )
             if data["videos_without_features"]:
-                self._line(
-                    f"  left out, without features: {data['videos_without_features']} videos"
-                )
+                count = data["videos_without_features"]
+                self._line(f"  left out, without features: {count} video{'s' * (count != 1)}")
         for kind, count in config["train"]["fixes"].items():
             self._line(f"  {kind}: {count}")
         words = config["words"]

@@ -27,7 +27,10 @@ def chosen_split(dataset: str, split: str | None, use: Use) -> str | None:
     """
     if dataset in NAMED:
         if split is None and use not in NAMED[dataset].split_for:
-            raise UsageError(f"{dataset} has no split for {use}")
+            raise UsageError(
+                f"{dataset} has no split for {use}",
+                remedy="leave it out, and a share of the training videos is set aside",
+            )
         return split or NAMED[dataset].split_for[use]
     if split is not None:
         raise UsageError(f"--split {split}: {dataset} is a file and has no splits")
@@ -48,6 +51,10 @@ def read_annotations(
     wanted = chosen_split(dataset, split, use)
     if wanted is not None:
         return read_named(dataset, annotations or pulled_annotations(dataset), wanted)
+    if not Path(dataset).is_file():
+        raise DataError(
+            f"no such data set file: {dataset}", remedy=f"give {', '.join(NAMED)} or a JSONL file"
+        )
     return read_jsonl(Path(dataset))
 
 

@@ -115,7 +115,8 @@ class RunFolder:
             state: dict[str, Any] = torch.load(self.state, map_location="cpu", weights_only=True)
         except Exception as error:  # torch raises half a dozen kinds for a damaged file
             raise DataError(
-                f"{self.state}: cannot be read ({error})", remedy="train again into another --out"
+                f"{self.state}: damaged, or not written by vmrtool ({type(error).__name__})",
+                remedy="train again into another --out",
             ) from error
         return state
 
@@ -135,7 +136,9 @@ def _read_json(path: Path) -> dict[str, Any]:
     try:
         document: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise DataError(f"{path}: cannot be read ({error})") from error
+        raise DataError(
+            f"{path}: cannot be read ({error})", remedy="train into another --out"
+        ) from error
     return document
 
 

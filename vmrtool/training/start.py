@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from vmrtool import __version__
 from vmrtool.datasets.batches import BatchMaker
 from vmrtool.datasets.crops import Augmentation
-from vmrtool.datasets.dataset import Dataset
+from vmrtool.datasets.dataset import Dataset, check_alike
 from vmrtool.datasets.prior import fit_prior
 from vmrtool.errors import DataError, MissingError, UsageError
 from vmrtool.grounding.checkpoint import ExtractorSpec, GroundingModel, load_model, save_model
@@ -82,10 +82,12 @@ def train(
 
     Raises:
         UsageError: a setting is wrong, or the folder holds another run.
-        DataError: the features are not those the settings name.
+        DataError: the features are not those the settings name, or those of the two parts differ.
         MissingError: the settings ask for word vectors, and none are given.
         KeyboardInterrupt: Ctrl-C was pressed; the state is saved.
     """
+    if validation:
+        check_alike(dataset, validation)
     if blind:
         dataset, validation = dataset.blind(), validation.blind() if validation else None
     extractor = _extractor(dataset, settings)
