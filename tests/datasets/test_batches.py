@@ -34,7 +34,7 @@ def make_batches(dataset: Dataset, **changes) -> BatchMaker:
     }
     return BatchMaker(
         dataset,
-        lambda query: [int(query.split()[1]) + 2, 1],
+        lambda query: np.array([int(query.split()[1]) + 2, 1]),
         lambda n: stretches(n, (4, 8)).numpy(),
         **{**settings, **changes},
     )

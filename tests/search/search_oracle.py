@@ -26,7 +26,7 @@ class OracleNetwork:
     def __init__(self) -> None:
         self.config = SimpleNamespace(
             max_snippets=128, max_words=8, vocabulary_size=EVENTS + 2,
-            decoding="product", decoding_segment=0.0,
+            decoding="product", decoding_segment=0.0, text_model=None,
         )  # fmt: skip
         self.feature_mean = torch.zeros(EVENTS + 1)
         self.retrieval = self

@@ -2,6 +2,9 @@
 
 import json
 import shutil
+import sys
+import zlib
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -12,6 +15,8 @@ from typer.testing import CliRunner
 from vmrtool.cli import app
 from vmrtool.datasets.batches import Batch
 from vmrtool.grounding.checkpoint import load_model
+from vmrtool.search.grounding import encode_queries
+from vmrtool.text import states
 
 SETTINGS = (
     "network.dim=16", "network.word_dim=8", "network.retrieval_dim=4", "network.dropout=0",
@@ -213,3 +218,72 @@ def test_a_grid_does_not_stand_still_over_one_run(
     assert Path(failed["folder"]) == (tmp_path / "runs" / "mha" / "seed-0").resolve()
     assert "the loss is not finite in epoch 1" in failed["error"]
     assert "not finite" in told.stderr
+
+
+class TextModel:
+    """Stands for a sentence-transformers model: each word has its own state."""
+
+    def encode(self, sentence: str, **_: object) -> torch.Tensor:
+        words = [zlib.crc32(word.encode()) for word in sentence.split()]
+        return torch.stack(
+            [torch.randn(12, generator=torch.Generator().manual_seed(word)) for word in words]
+        )
+
+
+@pytest.fixture
+def text_model(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    states._states.cache_clear()
+    monkeypatch.setattr(states, "_model", lambda name: TextModel())
+    yield
+    states._states.cache_clear()
+
+
+@pytest.mark.parametrize("match", ["false", "true"])
+def test_queries_read_by_a_text_model(
+    archive: list[str], tmp_path: Path, text_model: None, monkeypatch: pytest.MonkeyPatch,
+    match: str,
+) -> None:  # fmt: skip
+    """The run folder is a model that remembers who reads its queries."""
+    told = train(
+        *archive, "--text-model", "some/model", "--out", tmp_path / "run",
+        "--set", "network.word_width=6", "--set", f"network.match={match}",
+    )  # fmt: skip
+    assert told.exit_code == 0, told.output
+    assert "token states of some/model" in told.stderr
+    model = load_model(tmp_path / "run" / "model.safetensors")
+    assert (model.config.text_model, model.config.word_dim) == ("some/model", 12)
+    assert model.network.word_vectors is None
+    assert model.unknown_words(["mauve"]) == []
+    vectors = encode_queries(model, ["the mauve thing", "the red thing"]).vectors
+    assert not torch.allclose(vectors[0], vectors[1], atol=1e-3)
+    scored = invoke("eval", *archive, "--model", tmp_path / "run", "--corpus", "--json")
+    assert scored.exit_code == 0, scored.output
+    answer = invoke(
+        "search", "a mauve thing", "--catalog", archive[3], "--model", tmp_path / "run", "--json"
+    )
+    assert answer.exit_code == 0, answer.output
+    assert "words" not in answer.stderr  # no warning: no word is unknown
+
+    states._states.cache_clear()
+    monkeypatch.undo()
+    monkeypatch.setitem(sys.modules, "sentence_transformers", None)
+    states._model.cache_clear()
+    missing = invoke("eval", *archive, "--model", tmp_path / "run", "--json")
+    assert missing.exit_code == 3, missing.output
+    assert "vmrtool[sentence-transformers]" in missing.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "why"),
+    [
+        (["--text-model", "m", "--glove", "g.txt"], "give one"),
+        (["--set", "network.query_encoder=sentence-transformers"], "--text-model NAME|DIR"),
+        (["--set", "network.text_model=m"], "the two go together"),
+    ],
+)
+def test_one_reader_of_queries(
+    arguments: list[str], why: str, archive: list[str], tmp_path: Path, text_model: None
+) -> None:
+    told = train(*archive, "--out", tmp_path / "run", *arguments)
+    assert told.exit_code == 2, told.output
+    assert why in " ".join(told.stderr.split())

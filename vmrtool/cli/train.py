@@ -91,6 +91,13 @@ def train(
         Path | None,
         typer.Option(metavar="FILE", help="Word vectors to start from; else those pulled."),
     ] = None,
+    text_model: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME|DIR",
+            help="Read queries as the token states of this frozen sentence-transformers model.",
+        ),
+    ] = None,
     epochs: Annotated[int | None, typer.Option(help="Epochs, instead of the recipe's.")] = None,
     seeds: Annotated[
         int, typer.Option(min=1, help="Runs, one a seed, in RUN/seed-S when more than one.")
@@ -137,6 +144,7 @@ def train(
     from vmrtool.grounding.config import GroundingConfig
     from vmrtool.indexing.choice import Choice
     from vmrtool.text.given import read_given_vectors
+    from vmrtool.text.states import text_model_settings
     from vmrtool.training.grid import plan_runs
     from vmrtool.training.recipes import load_recipe
     from vmrtool.training.settings import make_settings
@@ -145,6 +153,10 @@ def train(
 
     console = Console(stderr=True, soft_wrap=True, highlight=False)
     changes = [] if glove is None else ["network.query_encoder=glove"]
+    if text_model is not None:
+        if glove is not None:
+            raise UsageError("--glove and --text-model are two ways to read a query: give one")
+        changes = text_model_settings(text_model)
     changes += overrides or []
     changes += [] if epochs is None else [f"training.epochs={epochs}"]
     if recipe is None and len(dataset) == 1 and dataset[0] in NAMED:

@@ -75,8 +75,9 @@ class TrainDisplay:
         for kind, count in config["train"]["fixes"].items():
             self._line(f"  {kind}: {count}")
         words = config["words"]
+        reader = config["settings"]["network"]["text_model"]
         self._line(
-            f"words: {words['vocabulary']}"
+            (f"words: token states of {reader}" if reader else f"words: {words['vocabulary']}")
             + (f", {words['given']} with vectors of {words['source']}" if words["source"] else "")
         )
         for section, values in config["settings"].items():

@@ -22,6 +22,7 @@ from vmrtool.datasets.labels import snippet_spans
 from vmrtool.datasets.relations import Relations
 from vmrtool.datasets.samples import clip_windows
 from vmrtool.grounding.losses import Targets
+from vmrtool.grounding.queries import Words, pad_words
 
 _POOL = 16  # batches whose examples are sorted by length together
 
@@ -35,7 +36,7 @@ class Batch:
         n_matched: how many pairs are matched; the others have no moment in their targets.
         features: (B, N, dim) float32, zero where padded.
         video_mask: (B, N) bool, True = real snippet.
-        words: (B, L) int64, 0 where padded.
+        words: (B, L) int64 or (B, L, W) float32, 0 where padded.
         word_mask: (B, L) bool, True = real word.
         targets: the true moments of each window in snippets.
         stretches: (B, P, 2) int64, first and last snippet of the stretches that are pooled.
@@ -77,7 +78,7 @@ class BatchMaker:
     def __init__(
         self,
         dataset: Dataset,
-        encode: Callable[[str], list[int]],
+        encode: Callable[[str], Words],
         stretches: Callable[[int], NDArray[np.int64]],
         *,
         batch_size: int,
@@ -91,7 +92,7 @@ class BatchMaker:
 
         Args:
             dataset: samples and videos.
-            encode: sentence -> word indexes, at least one.
+            encode: sentence -> words as the network takes them, at least one.
             stretches: number of snippets -> (P, 2) the stretches to pool, first and last.
             batch_size: pairs a batch, mismatched ones included.
             window_size: most snippets the network takes.
@@ -104,7 +105,8 @@ class BatchMaker:
         self._dataset = dataset
         self._relations = Relations(dataset)
         self._labels = StretchLabels(dataset, self._relations)
-        self._words = [encode(sample.query) for sample in dataset.samples]
+        known = {query: encode(query) for query in {s.query: None for s in dataset.samples}}
+        self._words = [known[sample.query] for sample in dataset.samples]
         self._spans = [
             snippet_spans(cells, clip_windows(sample.windows, cells[-1, 1]) or sample.windows)
             for sample, cells in (
@@ -188,7 +190,7 @@ class BatchMaker:
                 segment[row, : example.n] = inside
             rows.append(spans)
         words = [self._words[example.sample] for example in examples]
-        padded_words, word_mask = _pad_words(words)
+        padded_words, word_mask = pad_words(words)
         padded_spans, span_mask = _pad_pairs([np.array(s).reshape(-1, 2) for s in rows])
         stretches, stretch_mask = _pad_pairs([self._stretches(example.n) for example in examples])
         matched = [example for example in examples if example.matched]
@@ -198,8 +200,8 @@ class BatchMaker:
             n_matched=len(matched),
             features=torch.from_numpy(features),
             video_mask=torch.from_numpy(np.arange(longest)[None, :] < lengths[:, None]),
-            words=torch.from_numpy(padded_words),
-            word_mask=torch.from_numpy(word_mask),
+            words=padded_words,
+            word_mask=word_mask,
             targets=Targets(*map(torch.from_numpy, (padded_spans, span_mask, segment))),
             stretches=torch.from_numpy(stretches),
             stretch_mask=torch.from_numpy(stretch_mask),
@@ -207,17 +209,6 @@ class BatchMaker:
             ignore=torch.from_numpy(ignore),
             qids=tuple(dataset.samples[example.sample].qid for example in examples),
         )
-
-
-def _pad_words(rows: list[list[int]]) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
-    """(B, L) word indexes and their mask."""
-    longest = max(len(row) for row in rows)
-    padded = np.zeros((len(rows), longest), dtype=np.int64)
-    mask = np.zeros((len(rows), longest), dtype=bool)
-    for k, row in enumerate(rows):
-        padded[k, : len(row)] = row
-        mask[k, : len(row)] = True
-    return padded, mask
 
 
 def _pad_pairs(rows: list[NDArray[np.int64]]) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:

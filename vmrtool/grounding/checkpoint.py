@@ -9,7 +9,7 @@ import hashlib
 import json
 import os
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,7 @@ from vmrtool.errors import ModelError, UsageError
 from vmrtool.grounding.config import GroundingConfig
 from vmrtool.grounding.network import GroundingNetwork
 from vmrtool.grounding.pooling import LENGTHS
+from vmrtool.grounding.queries import Words, query_encoder
 from vmrtool.grounding.ranking import RankingWeights
 from vmrtool.text.vocabulary import Vocabulary
 
@@ -81,6 +82,17 @@ class GroundingModel:
     def config(self) -> GroundingConfig:
         """The network's settings."""
         return self.network.config
+
+    def words(self, query: str) -> Words:
+        """A sentence as the network takes it: int64 (L,) of the vocabulary, or states (L, W).
+
+        Raises MissingError where the network's text model is not here.
+        """
+        return query_encoder(self.config, self.vocabulary)(query)
+
+    def unknown_words(self, words: Sequence[str]) -> list[str]:
+        """The words of a query that the model knows nothing of, each once, in order."""
+        return [] if self.config.text_model else self.vocabulary.unknown(words)
 
     @property
     def device(self) -> torch.device:

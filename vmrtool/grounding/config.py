@@ -8,7 +8,7 @@ from vmrtool.errors import UsageError
 
 VARIANTS = ("ci-mha", "ci-mha-no-ms", "mha", "mha-ms")
 READINGS = ("aligned", "broadcast", "skip")
-QUERY_ENCODERS = ("words", "glove")
+QUERY_ENCODERS = ("words", "glove", "sentence-transformers")
 DECODINGS = ("product", "expected")
 INITIAL_STATES = ("zero", "random")
 MOST_HEADS = 8
@@ -37,7 +37,8 @@ class GroundingConfig:
     literal_eq8: attend over q as eq. 8 prints, instead of q_hat.
     initial_states: first states of the start/end LSTMs, "zero" or "random".
     query_encoder: where word vectors come from: "words" are learned with the network, "glove" are
-    given ones to start from.
+    given ones to start from, "sentence-transformers" are the token states of the frozen text_model
+    (its name or folder), whose width word_dim then is.
     tune_words: whether word vectors are trained; word_scale: the standard deviation that given ones
     are brought to; word_width: None reads them at their own width, a number has a learned linear
     projection bring them to that width first.
@@ -66,6 +67,7 @@ class GroundingConfig:
     literal_eq8: bool = False
     initial_states: str = "zero"
     query_encoder: str = "words"
+    text_model: str | None = None
     tune_words: bool = True
     word_scale: float = 1.0
     word_width: int | None = None
@@ -97,6 +99,11 @@ class GroundingConfig:
             width = getattr(self, name)
             if width is not None and width < 1:
                 raise UsageError(f"{name} is {width}; leave it out, or take at least 1")
+        if (self.query_encoder == "sentence-transformers") != bool(self.text_model):
+            raise UsageError(
+                f"query_encoder is {self.query_encoder!r}, and text_model is {self.text_model!r}",
+                remedy="the two go together: --text-model NAME|DIR sets both",
+            )
         if self.decoding_segment < 0:
             raise UsageError(f"decoding_segment is {self.decoding_segment}; it must be 0 or more")
         if self.decoding_segment > 0 and self.decoding != "expected":

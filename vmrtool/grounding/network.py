@@ -83,7 +83,7 @@ class GroundingOutput:
 class GroundingNetwork(nn.Module):
     """Eq. 1 to 16 of the paper, and a retrieval head beside them."""
 
-    word_vectors: nn.Embedding
+    word_vectors: nn.Embedding | None
     feature_mean: Tensor
     feature_scale: Tensor
 
@@ -94,10 +94,12 @@ class GroundingNetwork(nn.Module):
         dim, width = config.dim, config.attended_width
         heads = config.heads or divisor_heads(dim)
 
-        self.word_vectors = nn.Embedding(
-            config.vocabulary_size, config.word_dim, padding_idx=Vocabulary.pad
-        )
-        self.word_vectors.weight.requires_grad_(config.tune_words)
+        self.word_vectors = None
+        if not config.text_model:
+            self.word_vectors = nn.Embedding(
+                config.vocabulary_size, config.word_dim, padding_idx=Vocabulary.pad
+            )
+            self.word_vectors.weight.requires_grad_(config.tune_words)
         self.word_projection = (
             nn.Linear(config.word_dim, config.word_width) if config.word_width else None
         )
@@ -149,7 +151,11 @@ class GroundingNetwork(nn.Module):
         They are scaled as a whole to the standard deviation word_scale. The default of 1 is that of
         learned ones at the start: from vectors a third of that, as GloVe's are, training is slower
         for long.
+
+        Raises ValueError where the network reads a text model's states and has no word vectors.
         """
+        if self.word_vectors is None:
+            raise ValueError("this network has no word vectors")
         with torch.no_grad():
             spread = matrix[matrix.any(dim=1)].std().clamp(min=1e-6)
             scaled = matrix * (self.config.word_scale / spread)
@@ -181,11 +187,17 @@ class GroundingNetwork(nn.Module):
         return EncodedVideo(v_hat, given if self.config.match else content, mask)
 
     def encode_query(self, words: Tensor, mask: Tensor) -> EncodedQuery:
-        """Eq. 2, 3 and 6. words (B, L) int64 of the vocabulary, mask (B, L) bool."""
+        """Eq. 2, 3 and 6. words (B, L) int64 of the vocabulary, or with a text model the states
+        (B, L, W) of its tokens; mask (B, L) bool.
+        """
+        dropped = torch.zeros_like(mask)
         if self.training and self.config.word_dropout > 0:
-            dropped = torch.rand(words.shape, device=words.device) < self.config.word_dropout
-            words = words.masked_fill(dropped & mask, Vocabulary.unk)
-        given = w0 = self._input_dropout(self.word_vectors(words))
+            dropped = torch.rand(mask.shape, device=mask.device) < self.config.word_dropout
+        if self.word_vectors is None:
+            w0 = words.masked_fill(dropped[:, :, None], 0.0)
+        else:
+            w0 = self.word_vectors(words.masked_fill(dropped & mask, Vocabulary.unk))
+        given = w0 = self._input_dropout(w0)
         if self.word_projection is not None:
             w0 = self.word_projection(w0)
         q0 = self.query_lstm(w0 * mask[:, :, None], mask)
@@ -244,7 +256,7 @@ class GroundingNetwork(nn.Module):
     def forward(
         self, features: Tensor, mask: Tensor, words: Tensor, word_mask: Tensor
     ) -> GroundingOutput:
-        """features (B, N, Dv), mask (B, N) bool, words (B, L) int64, word_mask (B, L) bool."""
+        """features (B, N, Dv), mask (B, N) bool, words (B, L, ...), word_mask (B, L) bool."""
         return self.fuse_and_predict(
             self.encode_video(features, mask), self.encode_query(words, word_mask)
         )

@@ -217,7 +217,7 @@ class Searcher:
             notes.append(f"No video fits '{video}'.")
         if self._loaded is not None and chosen:
             model, archive = self._loaded
-            unknown = model.vocabulary.unknown(words)
+            unknown = model.unknown_words(words)
             if len(words) > model.config.max_words:
                 notes.append(f"Only the first {model.config.max_words} words of the query count.")
             findings = archive.find(

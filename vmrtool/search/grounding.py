@@ -15,9 +15,9 @@ from numpy.typing import NDArray
 from vmrtool.grounding.checkpoint import GroundingModel
 from vmrtool.grounding.decoding import decode_output, span_presence
 from vmrtool.grounding.network import EncodedQuery
+from vmrtool.grounding.queries import pad_words
 from vmrtool.search.merging import Candidate, Order, merge
 from vmrtool.search.windows import Window, tile_windows
-from vmrtool.text.tokens import tokenize
 
 PER_WINDOW = 5  # moments looked for in one window
 NMS_IOU = 0.5  # two moments of a video that overlap more than this are one
@@ -53,13 +53,7 @@ def batch_size(device: torch.device) -> int:
 @torch.inference_mode()
 def encode_queries(model: GroundingModel, queries: Sequence[str]) -> Queries:
     """Encodes queries; words the model does not know become `<unk>`."""
-    longest = model.config.max_words
-    rows = [model.vocabulary.encode(tokenize(query), longest) for query in queries]
-    words = torch.zeros(len(rows), longest, dtype=torch.int64)
-    mask = torch.zeros(len(rows), longest, dtype=torch.bool)
-    for row, numbers in enumerate(rows):
-        words[row, : len(numbers)] = torch.tensor(numbers)
-        mask[row, : len(numbers)] = True
+    words, mask = pad_words([model.words(query) for query in queries], model.config.max_words)
     encoded = model.network.encode_query(words.to(model.device), mask.to(model.device))
     return Queries(encoded, model.network.retrieval.query_vector(encoded.content, encoded.mask))
 

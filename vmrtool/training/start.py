@@ -21,7 +21,7 @@ from vmrtool.grounding.config import GroundingConfig
 from vmrtool.grounding.network import GroundingNetwork
 from vmrtool.grounding.pooling import stretches
 from vmrtool.text.given import GivenVectors
-from vmrtool.text.tokens import tokenize
+from vmrtool.text.states import state_width
 from vmrtool.text.vectors import word_matrix
 from vmrtool.text.vocabulary import Vocabulary, build_vocabulary
 from vmrtool.training.folder import RunFolder
@@ -95,7 +95,12 @@ def train(
     require_words(settings, given=given is not None)
     vocabulary = _vocabulary(dataset, settings, given)
     config = GroundingConfig.from_json(
-        {**settings.network, "video_dim": dataset.dim, "vocabulary_size": len(vocabulary)}
+        {
+            **settings.network,
+            **_word_width(settings),
+            "video_dim": dataset.dim,
+            "vocabulary_size": len(vocabulary),
+        }
     )
     settings = replace(settings, network=config.to_json())
     folder = RunFolder(out)
@@ -146,7 +151,7 @@ def train(
     )
     batches = BatchMaker(
         dataset,
-        lambda query: vocabulary.encode(tokenize(query), config.max_words),
+        model.words,
         _pooled(model.pooling),
         batch_size=training.batch_size,
         window_size=config.max_snippets,
@@ -226,8 +231,23 @@ def require_words(settings: RunSettings, *, given: bool) -> None:
         )
 
 
+def _word_width(settings: RunSettings) -> dict[str, int]:
+    """`word_dim` where a text model decides it; nothing where the settings do.
+
+    Raises:
+        MissingError: the text model is not here.
+    """
+    name = settings.network.get("text_model")
+    return {"word_dim": state_width(name)} if name else {}
+
+
 def _vocabulary(dataset: Dataset, settings: RunSettings, given: GivenVectors | None) -> Vocabulary:
-    """The words of the training sentences, and after them those that have a given vector."""
+    """The words of the training sentences, and after them those that have a given vector.
+
+    None where a text model reads the sentences.
+    """
+    if settings.network.get("text_model"):
+        return Vocabulary([])
     sentences = [sample.query for sample in dataset.samples]
     vocabulary = build_vocabulary(sentences, settings.training.min_word_count)
     return Vocabulary([*vocabulary.words, *given.vectors]) if given else vocabulary
