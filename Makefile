@@ -25,6 +25,8 @@ lint: $(READY)
 
 bench: $(READY)
 	$(BIN)/python benchmarks/real_videos.py
+	$(BIN)/python benchmarks/training.py
+	$(BIN)/python benchmarks/extraction.py
 
 clean:
 	rm -rf $(VENV) demo-archive build dist *.egg-info

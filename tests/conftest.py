@@ -1,9 +1,11 @@
 """What all tests share: the real data, where it is, and a home that is not the user's."""
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from loopback import Loopback, serving
 
 REPOSITORY = Path(__file__).parent.parent
 
@@ -29,7 +31,19 @@ def real_data() -> Path:
 
 @pytest.fixture(autouse=True)
 def _own_settings(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """No test sees the user's catalog, assets or cache, or leaves something there."""
+    """No test sees the user's catalog, assets or cache, leaves something there, or downloads."""
     for name in ("VMRTOOL_CATALOG", "VMRTOOL_ASSETS", "VMRTOOL_DEBUG"):
         monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("VMRTOOL_OFFLINE", "1")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+
+
+@pytest.fixture
+def loopback(monkeypatch: pytest.MonkeyPatch) -> Iterator[Loopback]:
+    """A file server on this machine; downloads are allowed and waste no time between tries."""
+    from vmrtool.assets import download
+
+    monkeypatch.delenv("VMRTOOL_OFFLINE")
+    monkeypatch.setattr(download, "PAUSE_S", 0.0)
+    with serving() as server:
+        yield server

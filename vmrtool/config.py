@@ -8,6 +8,7 @@ from vmrtool.errors import MissingError
 CATALOG_NAME = "vmrtool.db"
 CATALOG_VARIABLE = "VMRTOOL_CATALOG"
 ASSETS_VARIABLE = "VMRTOOL_ASSETS"
+OFFLINE_VARIABLE = "VMRTOOL_OFFLINE"
 
 
 def find_catalog(explicit: Path | None = None, *, create: bool = False) -> Path:
@@ -40,7 +41,21 @@ def find_catalog(explicit: Path | None = None, *, create: bool = False) -> Path:
     )
 
 
-def assets_folder() -> Path | None:
-    """The folder that $VMRTOOL_ASSETS names, where weights lie by name; None where it is unset."""
-    folder = os.environ.get(ASSETS_VARIABLE)
-    return Path(folder).expanduser() if folder else None
+def mirror() -> Path | str | None:
+    """What $VMRTOOL_ASSETS names: a folder with assets, or a base URL; None where it is unset."""
+    named = os.environ.get(ASSETS_VARIABLE)
+    if not named:
+        return None
+    return named.rstrip("/") if "://" in named else Path(named).expanduser()
+
+
+def offline() -> bool:
+    """Whether $VMRTOOL_OFFLINE forbids downloads."""
+    return os.environ.get(OFFLINE_VARIABLE, "").lower() not in ("", "0", "false", "no", "off")
+
+
+def cache_folder() -> Path:
+    """The folder that downloaded files are kept in, the user's own; it need not exist."""
+    from platformdirs import user_cache_path
+
+    return user_cache_path("vmrtool", appauthor=False)

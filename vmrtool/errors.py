@@ -35,8 +35,22 @@ class ModelError(MissingError):
     """A model or its weights cannot be used: wrong file, wrong shape, does not fit the catalog."""
 
 
+class AssetError(MissingError):
+    """Weights, word vectors or annotations cannot be had: no network, gone, damaged."""
+
+
+class DiskError(AssetError):
+    """They cannot be had because there is no place to write them to."""
+
+
 class DataError(MissingError):
     """Annotations, features or predictions cannot be used; the message names file and line."""
+
+
+class DivergedError(VmrtoolError):
+    """Training cannot go on: a loss is not a finite number."""
+
+    exit_code = 1
 
 
 class MediaError(VmrtoolError):

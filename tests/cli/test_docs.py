@@ -17,8 +17,13 @@ from typer.testing import CliRunner
 from vmrtool.catalog import Catalog
 from vmrtool.catalog.rows import FailureRow, FileFacts, FoundFile, StoredSnippets
 from vmrtool.cli import app
+from vmrtool.datasets.export import export_features
 from vmrtool.datasets.samples import Sample
 from vmrtool.evaluation.predictions import write_predictions
+from vmrtool.evaluation.printed import PRINTED
+from vmrtool.features.backbones import load_backbone
+from vmrtool.features.extract import Snippets
+from vmrtool.features.published import BACKBONES
 from vmrtool.grounding.config import GroundingConfig
 from vmrtool.indexing.report import IndexReport
 from vmrtool.search.result import Moment, SearchResult
@@ -40,7 +45,17 @@ LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
 SCHEMA = re.compile(r"vmrtool\.[a-z]+/\d+")
 FIGURE = re.compile(r"\b(R@\d+_IoU|mIoU|video_R@|corpus_R@)[\w.]*")
 # What a caller chooses, so that its fields are not the format's.
-FREE = {"settings", "fixes", "prior", "network", "training", "retrieval", "losses", "validation"}
+FREE = {
+    "baselines",
+    "settings",
+    "fixes",
+    "prior",
+    "network",
+    "training",
+    "retrieval",
+    "losses",
+    "validation",
+}
 
 
 def text_of(page: str) -> str:
@@ -222,6 +237,42 @@ def test_index_and_search() -> None:
     assert_documented("vmrtool.search/1", found.to_dict())
 
 
+def test_extract_and_feature_files() -> None:
+    from vmrtool.indexing.extraction import ExtractReport, FailedVideo
+    from vmrtool.indexing.feature_files import Target, about
+    from vmrtool.indexing.source import ExtractorSource
+
+    odd = FoundFile(Path("/videos/\udcff.mp4"), Path("/videos"), 1, 1)
+    failure = FailedVideo(odd.path, "open", "empty", None)
+    target = Target(odd, Path("/out/a.npy"))
+    report = ExtractReport(Path("/out"), (target,), (), (failure,), 1.0, 1.0)
+    assert_documented("vmrtool.extract/1", report.to_dict())
+    spans = np.array([[0.0, 1.0]])
+    snippets = Snippets(np.zeros((1, 4), np.float16), spans, spans, 1.0, None)
+    source = ExtractorSource("i3d", "0" * 64, {"stride": 16}, None)  # type: ignore[arg-type]
+    facts = about(odd, "00", source, snippets)
+    assert_documented("Feature files", {**facts, "seen": spans.tolist(), "cells": spans.tolist()})
+
+
+def test_backbones_table() -> None:
+    table = re.search(r"^\| backbone \| dim .*\n\|---.*\n((?:\|.*\n)+)", text_of("models.md"), re.M)
+    assert table
+    rows = {row.split("|")[1].strip(" `"): row for row in table[1].splitlines()}
+    assert rows.keys() == {*BACKBONES, "blocks"}
+    for name, info in {**BACKBONES, "blocks": load_backbone("blocks").info}.items():
+        want = info.preprocessing
+        _, _, dim, fps, frames, picture, stride, licence, weights, _ = rows[name].split("|")
+        told = (int(dim), float(fps), int(frames), int(stride), licence.strip())
+        assert told == (info.dim, want.fps, want.frames, info.stride, info.licence)
+        kind, size = want.resize
+        resized = f"shorter side {size}" if kind == "short" else f"{size[1]} x {size[0]}"
+        crop = f", {want.crop[1]} x {want.crop[0]}" if want.crop else ""
+        assert picture.strip() == resized + crop
+        if name in ("i3d", "i3d-charades", "i3d-r50", "c3d"):
+            [file] = INLINE.findall(weights)
+            assert file in info.source
+
+
 @pytest.fixture
 def catalog(tmp_path: Path) -> Path:
     """A catalog with a video that is indexed, one that failed, names that are not UTF-8."""
@@ -252,8 +303,69 @@ def test_catalog_commands(catalog: Path) -> None:
     assert_documented("vmrtool.failures/1", told("failures"))
     shown = told("show", f"{folder}/\udcff.mp4") | {"failure": told("show", "broken")["failure"]}
     assert_documented("vmrtool.video/1", shown)
+    assert_documented("vmrtool.export/1", told("export-features", f"{folder}/out.h5"))
     assert_documented("vmrtool.forget/1", told("forget"))
     assert_documented("vmrtool.relocate/1", told("relocate", folder, f"{folder}/elsewhere"))
+
+
+def test_exported_features(catalog: Path) -> None:
+    import h5py
+
+    with Catalog.open(catalog) as opened:
+        export_features(opened, catalog.with_name("out.h5"))
+    with h5py.File(catalog.with_name("out.h5")) as file:
+        found = [*file.attrs, *file["gone"].attrs]
+    assert sorted([*found, "duration_s"]) == sorted(documented("Exported features"))
+
+
+def test_models_commands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One asset by hand that is right, one in a folder that is not."""
+    from dataclasses import replace
+
+    from vmrtool.assets.registry import ASSETS
+
+    def told(*words: str, code: int = 0) -> dict[str, Any]:
+        result = CliRunner().invoke(app, ["models", *words, "--json"])
+        assert result.exit_code == code, result.output
+        return json.loads(result.stdout)
+
+    (tmp_path / "i3d.bin").write_bytes(b"weights")
+    monkeypatch.setitem(ASSETS, "i3d", replace(ASSETS["i3d"], checksum=None))
+    assert_documented("vmrtool.add/1", told("add", str(tmp_path / "i3d.bin"), "--name", "i3d"))
+    listed = told("list")
+    assert_documented("vmrtool.models/1", listed)
+    assert_documented("vmrtool.verify/1", told("verify"))
+    assert_documented("vmrtool.pull/1", told("pull", "i3d", "c3d", code=1))
+    for name, rows, table in (("blocks", "models", 0), ("i3d", "assets", 1)):
+        more = set(told("info", name)) - {"schema"}
+        more -= {key for row in listed[rows] if row["name"] == name for key in row}
+        assert more == set(documented("vmrtool.modelinfo/1", table))
+
+
+def test_data_commands(tmp_path: Path) -> None:
+    """Word vectors of two words, and the made-up archive with its catalog."""
+    from safetensors import safe_open
+
+    from vmrtool.text.compact import CompactVectors, write_compact
+
+    def told(*words: str) -> dict[str, Any]:
+        result = CliRunner().invoke(app, ["data", *words, "--json"])
+        assert result.exit_code == 0, result.output
+        return json.loads(result.stdout)
+
+    queries, features = write_archive(tmp_path, videos=2, seed=3)
+    assert_documented("vmrtool.data/1", told("check", str(queries), "--features", str(features)))
+    vectors = CompactVectors(("red",), np.zeros((1, 300), np.float32), ("red",), 0, "glove")
+    write_compact(tmp_path / "glove.840B.300d.safetensors", vectors)
+    with safe_open(tmp_path / "glove.840B.300d.safetensors", framework="numpy") as file:
+        assert_documented("Word vectors", json.loads(file.metadata()["vmrtool"]))
+    (tmp_path / "words.txt").write_text("red")
+    words = ("--words", str(tmp_path / "words.txt"), "--dir", str(tmp_path), "--more", "0")
+    pulled = told("pull", "glove", *words)
+    # Told of a data set with features; tests/datasets/test_pull.py compares the values.
+    names = ("path", "record", "licence", "videos", "left_out")
+    pulled |= {"features": dict.fromkeys(names), "files": [dict.fromkeys(("path", "checksum"))]}
+    assert_documented("vmrtool.datapull/1", pulled)
 
 
 def test_catalog_tables(catalog: Path) -> None:
@@ -347,7 +459,9 @@ def test_train_and_run_folder_and_eval(tmp_path: Path) -> None:
     words += ["--set", "training.validation_share=0.3", "--set", "retrieval.ranking_queries=3"]
     trained = CliRunner().invoke(app, words)
     assert trained.exit_code == 0, trained.output
-    assert_documented("vmrtool.train/1", json.loads(trained.stdout))
+    told = json.loads(trained.stdout)
+    told["failed"] = [{"folder": str(out), "error": "", "remedy": None}]  # as a grid may have it
+    assert_documented("vmrtool.train/1", told)
 
     assert {path.name for path in out.iterdir()} == set(documented("The run folder"))
     config = RunFolder(out).read_config()
@@ -356,6 +470,7 @@ def test_train_and_run_folder_and_eval(tmp_path: Path) -> None:
     config |= {f"settings.{name}": None for name in config.pop("settings")}
     assert set(documented("The run folder", table=1)) == flat(config)
     assert_documented("The run folder", RunFolder(out).epochs()[0], table=2)
+    assert_documented("The run folder", RunFolder(out).read_result(), table=3)
 
     with safe_open(out / "model.safetensors", framework="pt") as file:
         document = json.loads(file.metadata()["vmrtool"])
@@ -364,11 +479,13 @@ def test_train_and_run_folder_and_eval(tmp_path: Path) -> None:
 
     each = tmp_path / "each.jsonl"
     words = ["eval", *source, "--model", str(out), "--corpus", "--breakdown", "kind"]
-    words += ["--per-query", str(each), "--json"]
+    words += ["--per-query", str(each), "--cases", "2", "--out", str(tmp_path / "cases"), "--json"]
     scored = CliRunner().invoke(app, words)
     assert scored.exit_code == 0, scored.output
-    told = json.loads(scored.stdout)
+    told = json.loads(scored.stdout) | {"printed": PRINTED["charades"].to_json()}
     assert_documented("vmrtool.eval/1", told)
+    index = (tmp_path / "cases" / "cases.json").read_text(encoding="utf-8")
+    assert_documented("vmrtool.cases/1", json.loads(index))
     assert_documented("Figures of every query", json.loads(each.read_text().splitlines()[0]))
     figures = " ".join(documented("vmrtool.eval/1", table=1))
     assert {name for name in told["rows"][0] if FIGURE.match(name)} <= expanded(figures)

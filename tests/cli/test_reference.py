@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 REPOSITORY = Path(__file__).parent.parent.parent
-HEAVY = {"torch", "faiss", "av", "sqlite_utils", "numpy"}
+HEAVY = {"torch", "faiss", "av", "sqlite_utils", "numpy", "matplotlib"}
 
 
 def run(*arguments: str, **settings: str) -> subprocess.CompletedProcess[str]:
@@ -31,7 +31,9 @@ def test_importing_the_package_loads_nothing_heavy() -> None:
     assert loaded_after("import vmrtool") == set()
 
 
-@pytest.mark.parametrize("command", ["", "index", "search", "train", "eval", "catalog show"])
+@pytest.mark.parametrize(
+    "command", ["", "index", "search", "train", "eval", "catalog show", "models pull", "data pull"]
+)
 def test_help_loads_nothing_heavy(command: str) -> None:
     arguments = ["vmrtool", *command.split(), "--help"]
     statement = (
@@ -40,6 +42,15 @@ def test_help_loads_nothing_heavy(command: str) -> None:
         "try:\n    main()\nexcept SystemExit as end:\n    assert not end.code"
     )
     assert loaded_after(statement) == set()
+
+
+def test_models_are_listed_without_torch() -> None:
+    statement = (
+        "sys.argv = ['vmrtool', 'models', 'list', '--json']\n"
+        "from vmrtool.cli import main\n"
+        "try:\n    main()\nexcept SystemExit as end:\n    assert not end.code"
+    )
+    assert loaded_after(statement) <= {"numpy"}
 
 
 def test_the_check_for_heavy_packages_can_fail() -> None:

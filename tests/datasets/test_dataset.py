@@ -93,7 +93,7 @@ def test_videos_without_features_are_left_out_or_refused() -> None:
     assert dataset.missing == ("b", "c")
     with pytest.raises(DataError, match="2 of the 3 videos"):
         join(annotations("a", "b", "c"), store, strict=True)
-    with pytest.raises(DataError, match="none of the 1 videos"):
+    with pytest.raises(DataError, match="none of the 1 video "):
         join(annotations("b"), store)
 
 
@@ -156,3 +156,24 @@ def test_a_blind_data_set_keeps_times_and_loses_sight() -> None:
     assert not blind.videos[0].features.any()
     assert np.array_equal(blind.videos[0].cells, dataset.videos[0].cells)
     assert dataset.videos[0].features.all()
+
+
+def test_shuffling_moves_features_and_nothing_else() -> None:
+    rows = np.arange(40.0).reshape(20, 2)
+    dataset = join(annotations("a", "b"), Memory(a=rows, b=rows))
+    mixed = dataset.shuffled()
+    for before, after in zip(dataset.videos, mixed.videos, strict=True):
+        assert not np.array_equal(before.features, after.features)
+        assert np.array_equal(np.sort(after.features, axis=0), before.features)
+        assert np.array_equal(before.cells, after.cells)
+    assert not np.array_equal(mixed.videos[0].features, mixed.videos[1].features)
+    assert not np.array_equal(mixed.videos[0].features, dataset.shuffled(1).videos[0].features)
+    # A part of the data set is shuffled as the whole is.
+    alone = dataset.select([1]).shuffled()
+    assert np.array_equal(alone.videos[0].features, mixed.videos[1].features)
+
+
+def test_a_blind_data_set_has_no_features_left() -> None:
+    dataset = join(annotations("a"), Memory(a=np.ones((3, 2)))).blind()
+    assert not dataset.videos[0].features.any()
+    assert dataset.videos[0].n_snippets == 3

@@ -1,3 +1,4 @@
+import json
 import pickle
 from contextlib import closing
 from pathlib import Path
@@ -41,14 +42,53 @@ def test_hdf5_flat_nested_and_with_times(tmp_path: Path) -> None:
         file["v_b/c3d_features"] = values
         file["timed"] = values
         file["timed"].attrs["snippet_seconds"] = 2.0
+        file["v_timed/c3d_features"] = values
+        file["v_timed"].attrs["snippet_seconds"] = 3.0
+        file["exact"] = values
+        file["exact"].attrs["cells"] = [[0, 1], [1, 4], [4, 4.5], [4.5, 9]]
+        file["exact"].attrs["snippet_seconds"] = 2.0
         file.create_group("empty")
     plain = get(tmp_path / "f.h5")
     assert np.array_equal(plain.features, values)
     assert plain.cells.tolist() == [[0, 2.5], [2.5, 5], [5, 7.5], [7.5, 10]]
     assert np.array_equal(get(tmp_path / "f.h5", "v_b").features, values)
     assert get(tmp_path / "f.h5", "timed").cells.tolist() == [[0, 2], [2, 4], [4, 6], [6, 10]]
+    assert get(tmp_path / "f.h5", "v_timed").cells.tolist() == [[0, 3], [3, 6], [6, 9], [9, 10]]
+    assert get(tmp_path / "f.h5", "exact").cells.tolist() == [[0, 1], [1, 4], [4, 4.5], [4.5, 9]]
     assert get(tmp_path / "f.h5", "empty") is None
     assert get(tmp_path / "f.h5", "none") is None
+
+
+def test_times_of_the_whole_file_give_way_to_an_arrays_own(tmp_path: Path) -> None:
+    with h5py.File(tmp_path / "f.h5", "w") as file:
+        file["a"] = file["b"] = np.zeros((3, 2))
+        file.attrs["snippet_seconds"] = 2.0
+        file["b"].attrs["snippet_seconds"] = 1.0
+    assert get(tmp_path / "f.h5", "a", 6.0).cells.tolist() == [[0, 2], [2, 4], [4, 6]]
+    assert get(tmp_path / "f.h5", "b", 6.0).cells.tolist() == [[0, 1], [1, 2], [2, 6]]
+
+
+def test_what_float16_cannot_hold_is_refused(tmp_path: Path) -> None:
+    np.save(tmp_path / "a.npy", np.full((2, 3), 1e6, dtype=np.float32))
+    with pytest.raises(DataError, match=r"'a' reach 1e\+06; they are kept as float16, up to 65504"):
+        get(tmp_path)
+
+
+def test_times_that_extract_wrote_beside(tmp_path: Path) -> None:
+    values, cells = np.arange(6.0).reshape(3, 2), [[0.0, 2.0], [2.0, 3.0], [3.0, 7.5]]
+    np.save(tmp_path / "a.npy", values)
+    beside = tmp_path / "a.json"
+    beside.write_text(json.dumps({"schema": "vmrtool.features/1", "cells": cells}))
+    assert get(tmp_path).cells.tolist() == cells
+    evenly = [[0, 10 / 3], [10 / 3, 20 / 3], [20 / 3, 10]]
+    for other in (
+        {"schema": "theirs", "cells": cells},
+        {"schema": "vmrtool.features/1", "cells": cells[:2]},
+        {"schema": "vmrtool.features/1"},
+        [1, 2],
+    ):
+        beside.write_text(json.dumps(other))
+        np.testing.assert_allclose(get(tmp_path).cells, evenly)
 
 
 def test_cells_never_leave_the_video() -> None:

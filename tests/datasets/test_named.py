@@ -92,6 +92,7 @@ def test_wrong_lengths(tmp_path: Path, lengths: str, why: str) -> None:
         [],
         {"duration": 9, "timestamps": [[1, 2]], "sentences": []},
         {"duration": None, "timestamps": [[1, 2]], "sentences": ["x"]},
+        {"duration": 0, "timestamps": [[1, 2]], "sentences": ["x"]},
         {"duration": 9, "timestamps": [[1]], "sentences": ["x"]},
         {"duration": 9, "timestamps": [[1, "b"]], "sentences": ["x"]},
         {"duration": 9, "timestamps": [[1, 2]], "sentences": [3]},

@@ -46,6 +46,10 @@ def test_the_prior_survives_moments_past_the_videos_end() -> None:
     assert prior[0][1] == pytest.approx(1.0)
 
 
+def test_no_prior_where_every_moment_lies_past_its_video() -> None:
+    assert fit_prior(samples((25.0, 29.0), (20.0, 21.0))) == []
+
+
 def test_two_points_of_the_video() -> None:
     asked = samples(*[(0.0, 1.0)] * 4000, duration=20.0)
     drawn = random_two_points(asked, seed=0)

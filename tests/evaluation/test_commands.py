@@ -95,7 +95,7 @@ def test_eval_prints_the_documented_json(
     assert result.exit_code == 0, result.output
     document = json.loads(result.stdout)
     assert list(document) == [
-        "schema", "dataset", "split", "truth", "pairs", "rows", "hit", "breakdown",
+        "schema", "dataset", "split", "truth", "pairs", "rows", "baselines", "hit", "breakdown",
     ]  # fmt: skip
     assert document["schema"] == "vmrtool.eval/1"
     assert (document["truth"], document["pairs"], document["hit"]) == ("raw", 36, "event")
@@ -138,15 +138,27 @@ def test_blind_is_shown_zeros(
         "eval", *data(unseen), "--model", str(run), "--model", str(blind), "--json"
     )  # fmt: skip
     rows = {row["method"]: row for row in json.loads(result.stdout)["rows"]}
-    ahead = rows["run"]["R@1_IoU0.5"]["mean"] - rows["blind (blind)"]["R@1_IoU0.5"]["mean"]
+    ahead = rows["run"]["R@1_IoU0.5"]["mean"] - rows["blind"]["R@1_IoU0.5"]["mean"]
     assert ahead >= 20
     shown_zeros = invoke("eval", *data(unseen), "--model", str(blind), "--blind", "--json")
-    assert json.loads(shown_zeros.stdout)["rows"][0] == rows["blind (blind)"]
+    assert json.loads(shown_zeros.stdout)["rows"][0] == rows["blind"]
     dark = json.loads(
         invoke("eval", *data(unseen), "--model", str(run), "--blind", "--json").stdout
     )["rows"][0]
     assert dark["method"] == "run (shown zeros)"
     assert dark["mIoU"]["mean"] < rows["run"]["mIoU"]["mean"]
+
+
+def test_a_shuffled_video_is_told_and_costs(unseen: tuple[str, str], run: Path) -> None:
+    both = [json.loads(invoke("eval", *data(unseen), "--model", str(run), *more, "--json").stdout)
+            for more in ((), ("--shuffle-video",), ("--shuffle-video", "--blind"))]  # fmt: skip
+    seen, shuffled, dark = (document["rows"][0] for document in both)
+    assert [row["method"] for row in (seen, shuffled, dark)] == [
+        "run", "run (shuffled)", "run (shown zeros)",
+    ]  # fmt: skip
+    assert shuffled["R@1_IoU0.5"]["mean"] <= seen["R@1_IoU0.5"]["mean"] - 20
+    # What never looks at the video is as it was.
+    assert both[0]["rows"][1:] == both[1]["rows"][1:]
 
 
 def test_several_archives_and_seeds(

@@ -1,10 +1,13 @@
 """Scores on the real annotations that are known from elsewhere, to the printed digits."""
 
+import json
 from pathlib import Path
 
 import numpy as np
 import pytest
+from typer.testing import CliRunner
 
+from vmrtool.cli import app
 from vmrtool.datasets.named import read_named
 from vmrtool.evaluation.baselines import RANDOM, whole_video
 from vmrtool.evaluation.evaluate import RANDOM_DRAWS
@@ -27,6 +30,53 @@ def test_another_systems_predictions(charades, real_data: Path, truth: str, prin
     path = real_data / "predictions" / "charades_test_moment_detr.jsonl"
     figures = score(read_predictions(path, charades), truths_of(charades, truth))
     assert [round(figures[name], 2) for name in (*RECALLS, "mIoU")] == printed
+
+
+@pytest.mark.parametrize(
+    ("truth", "printed", "by"),
+    [
+        ("raw", [41.88, 26.24, 10.81, 26.92], "length"),
+        ("clipped", [41.37, 25.67, 9.95, 26.59], "position"),
+        ("raw", [41.88, 26.24, 10.81, 26.92], "words"),
+    ],
+)
+def test_the_command_prints_them(
+    truth: str, printed: list, by: str, real_data: Path, tmp_path: Path
+) -> None:
+    done = CliRunner().invoke(
+        app,
+        [
+            "eval", "--dataset", "charades", "--annotations", str(real_data / "charades-sta"),
+            "--predictions", str(real_data / "predictions" / "charades_test_moment_detr.jsonl"),
+            "--truth", truth, "--breakdown", by, "--per-query", str(tmp_path / "each.jsonl"),
+        ],
+    )  # fmt: skip
+    assert done.exit_code == 0, done.output
+    document = json.loads(done.stdout)
+    names = (*RECALLS, "mIoU")
+    assert [document[key] for key in ("dataset", "split", "truth", "pairs")] == [
+        "charades test", "test", truth, 3720,
+    ]  # fmt: skip
+    rows = {row["method"]: row for row in document["rows"]}
+    theirs = rows["charades_test_moment_detr"]
+    assert [round(theirs[name]["mean"], 2) for name in names] == printed
+    assert list(rows)[1:] == [
+        "prior", "random", "random-two-points", "random-windows", "whole-video",
+    ]  # fmt: skip
+    if truth == "raw":
+        assert [round(rows["whole-video"][name]["mean"], 2) for name in RECALLS] == [34.3, 0.43, 0]
+    assert "moments that end past the video's length: 562" in done.stderr
+    # The groups make up the whole, and so do the lines of the queries.
+    groups = [r for r in document["breakdown"]["rows"] if r["method"] == theirs["method"]]
+    assert len(groups) >= 3
+    assert sum(group["pairs"] for group in groups) == 3720
+    for name in names:
+        mean = sum(group["pairs"] * group[name]["mean"] for group in groups) / 3720
+        assert mean == pytest.approx(theirs[name]["mean"])
+    lines = [json.loads(line) for line in (tmp_path / "each.jsonl").read_text().splitlines()]
+    assert len(lines) == 3720 * len(rows)
+    own = [line["mIoU"] for line in lines if line["method"] == theirs["method"]]
+    assert np.mean(own) == pytest.approx(theirs["mIoU"]["mean"])
 
 
 def test_the_whole_video(charades) -> None:

@@ -21,6 +21,7 @@ from vmrtool.features.backbones import (
     load_backbone,
     save_backbone,
 )
+from vmrtool.features.device import choose_devices, choose_precision
 from vmrtool.features.i3d import InceptionI3D
 
 SMALL = Preprocessing(fps=12.0, frames=8, resize=("exact", (32, 40)), crop=None)
@@ -160,8 +161,10 @@ def test_weights_of_another_network(tmp_path: Path, own: Path) -> None:
     torch.save(["not", "a", "dict"], path)
     with pytest.raises(ModelError, match="something other than tensors"):
         load_backbone("i3d", path)
-    with pytest.raises(ModelError, match="not the weights of 'i3d-charades'"):
+    with pytest.raises(ModelError, match="not the weights of 'i3d-charades'") as error:
         load_backbone("i3d-charades", own)
+    assert "Conv3d_1a_7x7.conv3d.weight is (8, 3, 7, 7, 7), not (64, 3" in str(error.value)
+    assert "more of other shapes" in str(error.value)
 
 
 @pytest.mark.parametrize(
@@ -187,12 +190,29 @@ def test_an_own_file_that_does_not_say_what_it_is(tmp_path: Path, about: dict | 
         load_backbone("blocks", path)
 
 
+def test_a_compiled_network_computes_the_same(own: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    compiled: list[object] = []
+
+    def compile_(function: object, dynamic: bool) -> object:
+        compiled.append(function)
+        return function
+
+    monkeypatch.setattr(torch, "compile", compile_)
+    clips = torch.rand(1, 3, 8, 32, 40) * 2 - 1
+    usual, faster = load_backbone("blocks", own), load_backbone("blocks", own)
+    faster.compile()
+    assert torch.equal(usual(clips), faster(clips))
+    stream = faster.stream()
+    assert len(faster.advance(stream, clips, last=True)) == 1
+    assert len(compiled) == 1 + len(faster.layers)
+
+
 def test_ways_to_ask_wrongly(own: Path) -> None:
     with pytest.raises(UsageError, match="no backbone 'resnet'"):
         load_backbone("resnet", own)
-    with pytest.raises(MissingError, match="needs its weights") as missing:
+    with pytest.raises(MissingError, match=r"rgb_imagenet\.pt") as missing:
         load_backbone("i3d")
-    assert "--weights" in (missing.value.remedy or "")
+    assert "vmrtool models add" in (missing.value.remedy or "")
     with pytest.raises(MissingError, match="no such weights file"):
         load_backbone("i3d", own.with_name("elsewhere.pt"))
     with pytest.raises(UsageError, match="precision 'int1'"):
@@ -215,3 +235,32 @@ def test_devices(monkeypatch: pytest.MonkeyPatch) -> None:
         choose_device("cuda:2")
     with pytest.raises(UsageError, match="not supported"):
         choose_device("meta")
+
+
+def test_all_gpus_work_unless_one_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    cuda = [torch.device("cuda", 0), torch.device("cuda", 1)]
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda index: "Abacus 9")
+    assert choose_devices("auto") == (cuda, "found Abacus 9, 2 in all")
+    assert choose_devices("cuda") == (cuda, "asked for, 2 in all")
+    assert choose_devices("cuda:1") == (cuda[1:], "asked for")
+    assert choose_devices("cpu") == ([torch.device("cpu")], "asked for")
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    assert choose_devices("auto")[0] == [torch.device("cpu")]
+
+
+def test_bfloat16_where_the_hardware_multiplies_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    cpu, cuda = torch.device("cpu"), torch.device("cuda", 0)
+    for capability, precision in (((7, 5), "float32"), ((9, 0), "bfloat16")):
+        monkeypatch.setattr(torch.cuda, "get_device_capability", lambda _, c=capability: c)
+        assert choose_precision("auto", cuda)[0] == precision
+    for amx, avx, chosen in (
+        (True, False, ("bfloat16", "this processor has AMX")),
+        (False, True, ("bfloat16", "this processor has AVX-512 BF16")),
+        (False, False, ("float32", "bfloat16 is slower here")),
+    ):
+        monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda has=amx: has)
+        monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda has=avx: has)
+        assert choose_precision("auto", cpu) == chosen
+        assert choose_precision("float32", cpu) == ("float32", "asked for")

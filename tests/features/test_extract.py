@@ -12,20 +12,19 @@ import numpy as np
 import pytest
 import torch
 from numpy.typing import NDArray
+from seeded_backbone import write_backbone
 from video_clips import level, write_video
 
 from vmrtool.errors import MediaError, ModelError, UsageError
-from vmrtool.features import prefetch
+from vmrtool.features import compute, prefetch
 from vmrtool.features.backbones import (
     BACKBONES,
     Backbone,
     BackboneInfo,
     Preprocessing,
     load_backbone,
-    save_backbone,
 )
 from vmrtool.features.extract import Extractor, Snippets, fitting_batch_size
-from vmrtool.features.i3d import InceptionI3D
 from vmrtool.features.windows import tile
 
 FPS, FRAMES, STRIDE, SIDE = 25.0, 8, 4, 32
@@ -38,6 +37,7 @@ class Brightness(Backbone):
     def __init__(self, factor: float = 1.0) -> None:
         self.info = BackboneInfo("brightness", 3, 0, WANT, "", "", "")
         self.weights_sha256, self.precision = "0" * 64, "float32"
+        self.settings = {}
         self.device = torch.device("cpu")
         self.factor = factor
         self.batches: list[int] = []
@@ -92,11 +92,7 @@ def test_features_are_of_the_frames_their_spans_say(
 def test_features_are_the_same_to_the_last_bit_in_any_order(
     archive: dict[Path, int], tmp_path: Path, precision: str
 ) -> None:
-    torch.manual_seed(0)
-    weights = tmp_path / "backbone.safetensors"
-    save_backbone(
-        weights, InceptionI3D(5, width=0.125), name="blocks", width=0.125, preprocessing=WANT
-    )
+    weights = write_backbone(tmp_path / "backbone.safetensors", WANT)
     extractor = Extractor(
         load_backbone("blocks", weights, precision=precision), stride=STRIDE, batch_size=3
     )
@@ -106,9 +102,22 @@ def test_features_are_the_same_to_the_last_bit_in_any_order(
         extract(extractor, paths[::-1], workers=3),
         extract(extractor, paths[2:3], workers=1),
     ]
+    assert all(np.abs(snippets.features).mean() > 0.01 for snippets in runs[0].values())
     for run in runs[1:]:
         for path, snippets in run.items():
             assert snippets.features.tobytes() == runs[0][path].features.tobytes()
+
+
+def test_several_devices_share_the_windows(archive: dict[Path, int]) -> None:
+    first, second = Brightness(), Brightness()
+    second.device = torch.device("cpu", 1)
+    first.on = lambda device: second  # type: ignore[method-assign]
+    together = Extractor(first, stride=STRIDE, batch_size=2, devices=[second.device])
+    alone = Extractor(Brightness(), stride=STRIDE, batch_size=2)
+    results, expected = extract(together, archive), extract(alone, archive)
+    for path, snippets in expected.items():
+        np.testing.assert_array_equal(results[path].features, snippets.features)
+    assert len(first.batches) - len(second.batches) in (0, 1) and second.batches
 
 
 def test_progress_adds_up_to_the_videos(archive: dict[Path, int]) -> None:
@@ -127,6 +136,26 @@ def test_one_videos_error_is_its_own(archive: dict[Path, int], tmp_path: Path) -
     assert isinstance(mixed[text], MediaError) and isinstance(mixed[missing], MediaError)
     for path, snippets in alone.items():
         np.testing.assert_array_equal(mixed[path].features, snippets.features)
+
+
+def test_features_may_be_fetched_late(
+    fake_reader: type["FakeReader"], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As from a GPU, which has several batches at once, also when a video breaks meanwhile."""
+    first = compute._InFlight.__init__
+
+    def late(self: Any, lanes: Any) -> None:
+        first(self, lanes)
+        self._most = 3
+
+    paths = [Path("40"), Path("50-45"), Path("33"), Path("1")]
+    usual = extract(Extractor(Brightness(), stride=STRIDE, batch_size=2), paths)
+    monkeypatch.setattr(compute._InFlight, "__init__", late)
+    results = extract(Extractor(Brightness(), stride=STRIDE, batch_size=2), paths)
+    assert results.keys() == usual.keys()
+    assert isinstance(results.pop(Path("50-45")), MediaError)
+    for path, snippets in results.items():
+        np.testing.assert_array_equal(snippets.features, usual[path].features)
 
 
 class FakeReader:
@@ -240,6 +269,8 @@ def test_settings_say_what_decides_the_features() -> None:
     }
     with pytest.raises(UsageError, match="stride 9 is not from 1 to 8"):
         Extractor(Brightness(), stride=9)
+    with pytest.raises(UsageError, match="sampling 'sparse' is not known"):
+        Extractor(Brightness(), stride=STRIDE, sampling="sparse")
 
 
 def test_batches_fit_the_windows() -> None:

@@ -223,3 +223,50 @@ def test_the_retrieval_head_draws_nothing_from_the_papers_random_numbers(make_ne
     torch.manual_seed(4)
     other = make_network(retrieval_dim=4)
     assert not torch.equal(other.retrieval.query[0].weight, narrow.retrieval.query[0].weight)
+
+
+def test_word_vectors_may_be_scaled_and_projected(make_network) -> None:
+    network = make_network(word_scale=0.25, word_width=6, tune_words=False).eval()
+    network.set_word_vectors(torch.randn(12, 10))
+    assert network.word_vectors.weight[1:].std().item() == pytest.approx(0.25, rel=0.05)
+    words, mask = torch.tensor([[3, 4, 0]]), torch.tensor([[True, True, False]])
+    q_hat = network.encode_query(words, mask).q_hat
+    assert network.query_lstm.onward.input_size == 6
+    # Frozen vectors, but the way they are read is learned.
+    q_hat[:, :2].sum().backward()
+    assert network.word_vectors.weight.grad is None
+    assert network.word_projection.weight.grad.abs().sum() > 0
+    # The projection's bias must not make words of the padding.
+    torch.testing.assert_close(network.encode_query(words[:, :2], mask[:, :2]).q_hat, q_hat[:, :2])
+
+
+def test_matching_joins_likeness_to_s_before_any_attention(make_network, make_batch) -> None:
+    batch = make_batch([6, 3], [4, 2], pad_to=(8, 5))
+    features, mask, words, word_mask = batch
+    network = make_network(match=True).eval()
+    video, query = network.encode_video(features, mask), network.encode_query(words, word_mask)
+    s = network.fuse(video, query)
+    assert s.shape == (2, 8, 2 * 16 + 1)
+    likeness = s[:, :, -1]
+    torch.testing.assert_close(likeness.sum(dim=1), torch.zeros(2), atol=1e-5, rtol=0)
+    assert (likeness[1, 3:] == 0).all() and likeness[1, :3].abs().sum() > 0
+    # It is the retrieval head's cosine of each snippet, from features and words themselves.
+    own = torch.tensor([[k, k] for k in range(6)])
+    vectors = network.retrieval.stretch_vectors(video.content, mask, own)
+    cosines = (vectors @ network.retrieval.query_vector(query.content, word_mask)[:, :, None])[0]
+    expected = 10 * (cosines - cosines.mean(dim=0))[:, 0]
+    torch.testing.assert_close(likeness[0, :6], expected, atol=1e-4, rtol=1e-4)
+    other = make_network(match=True).eval()
+    other.load_state_dict(network.state_dict())
+    torch.nn.init.zeros_(other.video_forward[-1].weight)
+    again = other.fuse(other.encode_video(features, mask), query)
+    torch.testing.assert_close(again[:, :, -1], likeness)
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_every_variant_can_match(make_network, make_batch, variant: str) -> None:
+    batch = make_batch([6, 3], [4, 2])
+    network = make_network(match=True, variant=variant)
+    output = network(*batch)
+    output.start_logits.sum().backward()
+    assert network.retrieval.video.weight.grad.abs().sum() > 0

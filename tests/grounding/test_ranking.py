@@ -63,13 +63,17 @@ def test_fit_of_separable_data_and_without_segmentation() -> None:
     assert fitted.score(0.9, -3.0, None) > 0.95 > 0.05 > fitted.score(-0.9, -3.0, None)
 
 
-def test_a_row_may_compete_in_no_choice() -> None:
-    rows = [(0.9, -1.0, 0.0), (0.1, -1.0, 0.0), (0.5, -1.0, 0.0)]
-    fitted = fit_ranking(rows, [True, False, False], [[0, 1], [2]])
-    assert fitted.similarity > 0
+def test_choices_that_decide_nothing_are_left_aside() -> None:
+    # Empty, only right rows, only wrong ones: the fit is that of the one choice between both.
+    rows = [(0.9, -1.0, 0.0), (0.1, -1.0, 0.0), (0.5, -1.0, 0.0), (0.7, -2.0, 0.0)]
+    right = [True, False, False, True]
+    alone = fit_ranking(rows, right, [[0, 1]])
+    assert alone.similarity > 0
+    assert fit_ranking(rows, right, [[], [0, 3], [0, 1], [2, 1], [2]]) == alone
 
 
-@pytest.mark.parametrize("right", [[True, True], [False, False]])
+@pytest.mark.parametrize("right", [[True, True], [False, False], [True, False]])
 def test_fit_needs_right_and_wrong(right: list[bool]) -> None:
+    choices = [[0], [1], []] if len(set(right)) == 2 else [[0, 1]]
     with pytest.raises(ValueError, match="between right and wrong"):
-        fit_ranking([(0.1, -1.0, 0.0), (0.2, -2.0, 0.0)], right, [[0, 1]])
+        fit_ranking([(0.1, -1.0, 0.0), (0.2, -2.0, 0.0)], right, choices)

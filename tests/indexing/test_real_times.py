@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, ClassVar
 
 import av
 import numpy as np
@@ -28,6 +28,8 @@ class Mosaic:
         name="mosaic", preprocessing=Preprocessing(FPS, FRAMES, ("exact", (SIDE, SIDE)), None)
     )
     precision = "float32"
+    device = torch.device("cpu")
+    settings: ClassVar[dict[str, Any]] = {}
 
     def clips(self, frames: torch.Tensor) -> torch.Tensor:
         return frames.float()

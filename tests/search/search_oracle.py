@@ -24,7 +24,10 @@ class OracleNetwork:
     """Stands where a GroundingNetwork stands."""
 
     def __init__(self) -> None:
-        self.config = SimpleNamespace(max_snippets=128, max_words=8, vocabulary_size=EVENTS + 2)
+        self.config = SimpleNamespace(
+            max_snippets=128, max_words=8, vocabulary_size=EVENTS + 2,
+            decoding="product", decoding_segment=0.0,
+        )  # fmt: skip
         self.feature_mean = torch.zeros(EVENTS + 1)
         self.retrieval = self
 
@@ -33,7 +36,7 @@ class OracleNetwork:
 
     def encode_query(self, words, mask):
         wanted = F.one_hot(words, EVENTS + 2)[:, :, 1:].float() * mask[:, :, None]
-        return EncodedQuery(wanted, wanted, mask)
+        return EncodedQuery(wanted, wanted, wanted, mask)
 
     def query_vector(self, q_hat, mask):
         return F.normalize(q_hat.sum(dim=1)[:, : EVENTS + 1], dim=-1)

@@ -4,6 +4,7 @@ Nothing here imports torch, faiss, av or sqlite_utils before a command needs the
 `vmrtool --help` answers at once.
 """
 
+import ctypes
 import os
 import sys
 import traceback
@@ -14,7 +15,7 @@ from rich.console import Console
 from rich.markup import escape
 from typer.core import TyperGroup
 
-from vmrtool.cli import catalog, demo, index, search, train
+from vmrtool.cli import catalog, data, demo, extract, index, models, search, train
 from vmrtool.cli import eval as evaluate
 from vmrtool.errors import VmrtoolError
 
@@ -92,11 +93,26 @@ def options(
 
 
 app.command("index")(index.index)
+app.command("extract")(extract.extract)
 app.command("search")(search.search)
 app.command("train")(train.train)
 app.command("eval")(evaluate.eval)
 app.add_typer(catalog.catalog_app, name="catalog")
+app.add_typer(data.data_app, name="data")
+app.add_typer(models.models_app, name="models")
 app.add_typer(demo.demo_app, name="demo")
+
+
+def _keep_freed_memory() -> None:
+    """Has the process keep freed memory for its next large array, where the system is glibc's.
+
+    Otherwise what each layer computes is given back and taken again, page by page, which is a
+    tenth of the time of a clip.
+    """
+    if sys.platform == "linux" and hasattr(library := ctypes.CDLL(None), "mallopt"):
+        trim_threshold, mmap_threshold, never = -1, -3, 2**31 - 1
+        library.mallopt(mmap_threshold, never)
+        library.mallopt(trim_threshold, never)
 
 
 def main() -> None:
@@ -104,6 +120,7 @@ def main() -> None:
     # Threads that wait for each other must not spin: on a busy machine that costs tenfold, while
     # sleeping costs a few percent on an idle one.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    _keep_freed_memory()
     if hasattr(sys.stdout, "reconfigure"):
         # File names need not be UTF-8; printing one must not end the program.
         sys.stdout.reconfigure(errors="surrogateescape")

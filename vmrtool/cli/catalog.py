@@ -147,6 +147,53 @@ def forget(catalog: CatalogOption = None, as_json: JsonOption = False) -> None:
         typer.echo(f"{forgotten:,} forgotten")
 
 
+@catalog_app.command("export-features")
+def export_features(
+    out: Annotated[Path, typer.Argument(metavar="OUT.h5", help="The file to write.")],
+    catalog: CatalogOption = None,
+    names: Annotated[
+        str,
+        typer.Option(
+            metavar="stem|path", help="Name videos by file name, or by path below their folder."
+        ),
+    ] = "stem",
+    as_json: JsonOption = False,
+) -> None:
+    """Write the features and their times as one HDF5 file that others can read."""
+    from rich.console import Console
+    from rich.progress import Progress
+
+    from vmrtool.catalog import Catalog
+    from vmrtool.config import find_catalog
+    from vmrtool.datasets.export import export_features as export
+
+    path = find_catalog(catalog)
+    with (
+        Catalog.open(path) as opened,
+        Progress(console=Console(stderr=True), transient=True) as bar,
+    ):
+        task = bar.add_task("writing", total=None)
+        done = export(
+            *(opened, out),
+            names=names,
+            progress=lambda count, total: bar.update(task, completed=count, total=total),
+        )
+    told = {
+        "schema": "vmrtool.export/1",
+        "catalog": str(path),
+        "out": str(done.out.absolute()),
+        "bytes": done.out.stat().st_size,
+        "videos": done.videos,
+        "contents": done.contents,
+        "snippets": done.snippets,
+        "dim": done.dim,
+    }
+    if not _as_json(as_json, told):
+        typer.echo(
+            f"{done.videos:,} videos, {done.snippets:,} snippets of {done.dim} values: {done.out}"
+        )
+
+
 def _as_json(asked: bool, told: dict[str, Any]) -> bool:
     if asked or not sys.stdout.isatty():
         typer.echo(json.dumps(told))

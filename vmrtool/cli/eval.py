@@ -17,13 +17,13 @@ if TYPE_CHECKING:
 
 def eval(
     dataset: Annotated[
-        list[str],
+        list[str] | None,
         typer.Option(
             "--dataset",
             metavar="NAME|FILE",
             help="charades, activitynet, or a JSONL file; repeatable.",
         ),
-    ],
+    ] = None,
     features: Annotated[
         list[Path] | None,
         typer.Option(
@@ -45,6 +45,16 @@ def eval(
         list[str] | None,
         typer.Option("--model", metavar="NAME|RUN|FILE", help="A model to score; repeatable."),
     ] = None,
+    variant: Annotated[
+        str | None, typer.Option(help="Refuse models of another variant than this.")
+    ] = None,
+    table: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="RUNS",
+            help="Score the finished runs of an experiment, under the paper's own table.",
+        ),
+    ] = None,
     predictions: Annotated[
         list[Path] | None,
         typer.Option(metavar="FILE", help="Predictions to score, as JSONL; repeatable."),
@@ -56,6 +66,19 @@ def eval(
     per_query: Annotated[
         Path | None,
         typer.Option(metavar="FILE", help="Write every method's figures of every query as JSONL."),
+    ] = None,
+    cases: Annotated[
+        int,
+        typer.Option(
+            min=0, help="Draw so many queries, from the best answered to the worst, into --out."
+        ),
+    ] = 0,
+    out: Annotated[
+        Path | None, typer.Option("--out", metavar="DIR", help="Folder for the --cases.")
+    ] = None,
+    videos: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="Videos by name, for the key frames of --cases."),
     ] = None,
     corpus: Annotated[
         bool, typer.Option("--corpus", help="Also search the whole archive for each query.")
@@ -89,39 +112,67 @@ def eval(
     strict: Annotated[
         bool, typer.Option("--strict", help="Refuse videos without features.")
     ] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
+    format_: Annotated[
+        str | None,
+        typer.Option(
+            "--format",
+            metavar="table|json|markdown",
+            help="How to print it.",
+            show_default="table on a terminal, else json",
+        ),
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="The same as --format json.")] = False,
 ) -> None:
     """Score moments within the given video (R@n, IoU>=m, mIoU) and over the archive."""
-    import sys
     from functools import partial
 
     from rich.console import Console
 
-    from vmrtool.config import find_catalog
     from vmrtool.datasets.dataset import without_features
-    from vmrtool.datasets.load import chosen_split, load_parts, read_annotations
+    from vmrtool.datasets.load import (
+        chosen_split,
+        default_stores,
+        load_parts,
+        read_annotations,
+    )
     from vmrtool.datasets.named import NAMED
     from vmrtool.datasets.prior import fit_prior
     from vmrtool.errors import UsageError
+    from vmrtool.evaluation.cases import videos_in, write_cases
     from vmrtool.evaluation.evaluate import evaluate, load_contestant
+    from vmrtool.evaluation.experiment import find_experiment
     from vmrtool.evaluation.groups import BREAKDOWNS
     from vmrtool.evaluation.predictions import read_predictions, write_predictions
+    from vmrtool.evaluation.printed import PRINTED
     from vmrtool.evaluation.rows import write_per_query
     from vmrtool.features.device import choose_device
+    from vmrtool.grounding.config import VARIANTS
 
     if truth not in ("raw", "clipped"):
         raise UsageError(f"--truth {truth}: it can be raw or clipped")
     if by is not None and by not in BREAKDOWNS:
         raise UsageError(f"--breakdown {by}: it can be {', '.join(BREAKDOWNS)}")
+    if variant is not None and variant not in VARIANTS:
+        raise UsageError(f"--variant {variant}: it can be {', '.join(VARIANTS)}")
     if save_predictions is not None and not models:
         raise UsageError("--save-predictions writes a model's predictions: give --model")
+    _check_cases(cases, out, videos, bool(models or table or predictions))
+    write = _writer(format_, as_json)
     console = Console(stderr=True, highlight=False)
     say = partial(console.print, markup=False, soft_wrap=True)
     chosen, reason = choose_device(device)
-    contestants = [load_contestant(ref, chosen) for ref in models or []]
+    contestants = [load_contestant(ref, chosen, variant) for ref in models or []]
+    if table is not None:
+        experiment = find_experiment(table)
+        contestants += experiment.load(chosen)
+        dataset, annotations, features = experiment.data(dataset, annotations, features)
+        if experiment.unfinished:
+            say(f"{table}: left out, not finished: {experiment.unfinished} runs")
+    if not dataset:
+        raise UsageError("no data set to score on", remedy="name one: --dataset NAME|FILE")
     if contestants:
         say(f"device {chosen} ({reason})")
-        stores = features or [find_catalog()]
+        stores = features or default_stores(dataset)
         parts = load_parts(
             dataset, stores, use="test", annotations=annotations, split=split, strict=strict
         )
@@ -130,10 +181,12 @@ def eval(
         parts = [without_features(read(name)) for name in dataset]
     for part in parts:
         if part.missing:
-            say(f"{part.name}: left out, without features: {len(part.missing)} videos")
+            count = len(part.missing)
+            say(f"{part.name}: left out, without features: {count} video{'s' * (count != 1)}")
         for kind, count in part.fixes.items():
             say(f"{part.name}: {kind}: {count}")
     samples = [sample for part in parts for sample in part.samples]
+    at_hand = videos_in(videos, samples) if videos is not None else None
     priors = [contestant.prior for contestant in contestants if contestant.prior]
     if train_dataset or (not priors and dataset[0] in NAMED):
         names = train_dataset or dataset[:1]
@@ -155,62 +208,113 @@ def eval(
             progress=progress,
         )
     if save_predictions is not None:
-        write_predictions(save_predictions, samples, result.predictions)
+        write_predictions(save_predictions, samples, result.answers[0])
     if per_query is not None:
         write_per_query(per_query, samples, result.rows)
+    failed: tuple[tuple[Path, str], ...] = ()
+    if out is not None:
+        with _progress(console, min(cases, len(samples)), "drawing") as progress:
+            written = write_cases(
+                *(out, parts, contestants, result, cases),
+                truth=truth,
+                zeroed=blind,
+                shuffled=shuffle,
+                videos=at_hand,
+                progress=progress,
+            )
+        failed = written.failed
+        say(f"cases: {written.index}")
+    named = table is not None and len(dataset) == 1
     document = result.to_json(
-        parts, split=chosen_split(dataset[0], split, "test"), truth=truth, corpus=corpus, by=by
+        parts,
+        split=chosen_split(dataset[0], split, "test"),
+        truth=truth,
+        corpus=corpus,
+        by=by,
+        printed=PRINTED.get(dataset[0]) if named else None,
     )
-    if as_json or not sys.stdout.isatty():
-        typer.echo(json.dumps(document))
-    else:
-        _print_tables(document)
+    write(document)
+    for _, why in failed:
+        say(f"no key frames: {why}")
+    if failed:
+        raise typer.Exit(1)
+
+
+def _check_cases(cases: int, out: Path | None, videos: Path | None, answered: bool) -> None:
+    """Raises UsageError where --cases, --out and --videos do not go together."""
+    from vmrtool.errors import UsageError
+
+    if bool(cases) != (out is not None):
+        raise UsageError(
+            "--cases N and --out DIR go together", remedy="for example --cases 8 --out cases"
+        )
+    if cases and not answered:
+        raise UsageError("--cases draws answers: give --model or --predictions")
+    if out is not None and out.exists() and not out.is_dir():
+        raise UsageError(f"--out {out} is not a folder")
+    if videos is not None and not cases:
+        raise UsageError("--videos is for the key frames of --cases")
+
+
+def _writer(format_: str | None, as_json: bool) -> Callable[[dict[str, Any]], None]:
+    """What prints the result: as asked for, else as fits where it goes.
+
+    Raises:
+        UsageError: there is no such format, or two are asked for.
+    """
+    import sys
+
+    from vmrtool.errors import UsageError
+
+    writers = {
+        "table": _print_tables,
+        "json": lambda document: typer.echo(json.dumps(document)),
+        "markdown": _print_markdown,
+    }
+    if format_ is None:
+        format_ = "json" if as_json or not sys.stdout.isatty() else "table"
+    if format_ not in writers or (as_json and format_ != "json"):
+        raise UsageError(f"--format {format_}: it can be {', '.join(writers)}, without --json")
+    return writers[format_]
+
+
+def _print_markdown(document: dict[str, Any]) -> None:
+    """The figures as Markdown tables."""
+    from vmrtool.report.figures import figure_tables, to_markdown
+
+    typer.echo("\n".join(map(to_markdown, figure_tables(document))), nl=False)
 
 
 @contextmanager
-def _progress(console: Console, total: int) -> Iterator[Callable[[int], None]]:
-    """A bar of queries answered, on stderr; gives the function that moves it."""
+def _progress(
+    console: Console, total: int, doing: str = "evaluating"
+) -> Iterator[Callable[[int], None]]:
+    """A bar of queries done, on stderr; gives the function that moves it."""
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
 
-    columns = ("evaluating", BarColumn(), MofNCompleteColumn(), "queries", TimeRemainingColumn())
+    columns = (doing, BarColumn(), MofNCompleteColumn(), "queries", TimeRemainingColumn())
     with Progress(*columns, console=console, transient=True) as bar:
         task = bar.add_task("", total=total or None)
         yield lambda count: bar.advance(task, count)
 
 
 def _print_tables(document: dict[str, Any]) -> None:
-    """The figures as Rich tables: within the video, over the archive, by group."""
+    """The figures as Rich tables, each over its notes."""
     from rich.console import Console
     from rich.table import Table
 
-    def table(title: str, rows: list[dict[str, Any]], names: list[str]) -> None:
-        shown = Table(title=title, title_justify="left")
-        grouped = "group" in rows[0]
-        for name in ("method", "group", "queries") if grouped else ("method",):
-            shown.add_column(name, no_wrap=True, justify="right" if name == "queries" else "left")
-        for name in names:
-            shown.add_column(name.removeprefix("corpus_").replace("_IoU", "\n"), justify="right")
-        for row in rows:
-            cells = [row["method"], row["group"], str(row["pairs"])] if grouped else [row["method"]]
-            shown.add_row(*cells, *(_cell(row[name], row["seeds"]) for name in names))
-        Console().print(shown)
+    from vmrtool.report.figures import figure_tables
 
-    rows = document["rows"]
-    within = [name for name in rows[0] if name.startswith(("R@", "mIoU"))]
-    pairs, truth = document["pairs"], document["truth"]
-    table(f"{document['dataset']}: {pairs} queries, {truth} truth", rows, within)
-    searched = [row for row in rows if "video_R@1" in row]
-    if searched:
-        over = [name for name in searched[0] if name.startswith(("video_", "corpus_R@1_"))]
-        hit = (
-            "any occurrence of the event" if document["hit"] == "event" else "the annotated moment"
-        )
-        table(f"over the whole archive; a hit is {hit}", searched, over)
-    if "breakdown" in document:
-        short = [name for name in within if name.startswith("R@1_")] + ["mIoU"]
-        table(f"by {document['breakdown']['by']}", document["breakdown"]["rows"], short)
-
-
-def _cell(figure: dict[str, float], seeds: int) -> str:
-    spread = f" ± {figure['std']:.1f}" if seeds > 1 else ""
-    return f"{figure['mean']:.2f}{spread}"
+    console = Console(highlight=False)
+    for table in figure_tables(document):
+        shown = Table(title=table.title, title_justify="left")
+        for name in table.columns:
+            words = name in ("method", "group")
+            shown.add_column(
+                name.replace("_IoU", "\n"), no_wrap=words, justify="left" if words else "right"
+            )
+        for row in table.rows:
+            shown.add_row(*row)
+        console.print(shown)
+        for note in table.notes:
+            console.print(note, markup=False, style="dim")

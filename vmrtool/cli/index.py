@@ -11,10 +11,14 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from rich.console import Console
     from rich.progress import TaskID
 
+    from vmrtool.indexing.choice import Choice
     from vmrtool.indexing.report import Event, IndexReport
+    from vmrtool.indexing.shards import Shard
 
 
 def index(
@@ -36,12 +40,20 @@ def index(
     ] = None,
     stride: Annotated[
         int | None,
-        typer.Option(min=1, metavar="F", help="Frames from one window to the next [16]."),
+        typer.Option(min=1, metavar="F", help="Frames from one window to the next [16 for i3d]."),
     ] = None,
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
+    sampling: Annotated[
+        str | None,
+        typer.Option(metavar="HOW", help="windows, or dense: one pass over the video [windows]."),
+    ] = None,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda (all of them) or cuda:N.")] = "auto",
     precision: Annotated[
-        str | None, typer.Option(metavar="TYPE", help="float32 or bfloat16 [float32].")
+        str | None,
+        typer.Option(metavar="TYPE", help="auto, float32 or bfloat16 [what suits the device]."),
     ] = None,
+    compiled: Annotated[
+        bool, typer.Option("--compile", help="Use torch.compile; pays on a GPU, in long runs.")
+    ] = False,
     exclude: Annotated[
         list[str] | None,
         typer.Option(metavar="GLOB", help="Leave out what fits by name or path; repeatable."),
@@ -64,15 +76,59 @@ def index(
     from rich.console import Console
 
     from vmrtool.config import find_catalog
-    from vmrtool.indexing.choice import Choice, Spec, find_extractor
-    from vmrtool.indexing.pipeline import index as index_videos
+    from vmrtool.indexing.choice import Choice
     from vmrtool.indexing.shards import Shard
-    from vmrtool.indexing.source import ExtractorSource
 
     console = Console(stderr=True, soft_wrap=True, highlight=False)
-    path = find_catalog(catalog, create=True)
-    part = None if shard is None else Shard.parse(shard)
-    asked = Choice(model, backbone, weights, stride, precision)
+    report = run_index(
+        paths,
+        find_catalog(catalog, create=True),
+        Choice(model, backbone, weights, stride, precision, sampling),
+        console,
+        device=device,
+        batch_size=batch_size,
+        exclude=exclude or (),
+        shard=None if shard is None else Shard.parse(shard),
+        retry_failed=retry_failed,
+        workers=workers,
+        compiled=compiled,
+    )
+    if as_json or not sys.stdout.isatty():
+        typer.echo(json.dumps(report.to_dict()))
+        print_failures(report, console)
+    else:
+        out = Console(soft_wrap=True, highlight=False)
+        print_summary(report, out)
+        print_failures(report, out)
+    if report.seen == 0:
+        console.print(f"note: no videos in {', '.join(map(str, paths))}", style="yellow")
+    if report.failed:
+        raise typer.Exit(1)
+
+
+def run_index(
+    paths: Sequence[Path],
+    catalog: Path,
+    asked: Choice,
+    console: Console,
+    *,
+    device: str,
+    batch_size: int | None = None,
+    exclude: Sequence[str] = (),
+    shard: Shard | None = None,
+    retry_failed: bool = False,
+    workers: int | None = None,
+    compiled: bool = False,
+) -> IndexReport:
+    """Indexes with progress on `console`; the arguments are the command's options.
+
+    Raises:
+        typer.Exit: Ctrl-C was pressed; what is done is kept, and told.
+    """
+    from vmrtool.cli.downloads import Downloads
+    from vmrtool.indexing.choice import Choice, Spec, find_extractor
+    from vmrtool.indexing.pipeline import index as index_videos
+    from vmrtool.indexing.source import ExtractorSource
 
     def read_spec(checkpoint: Path) -> Spec:
         from vmrtool.grounding.checkpoint import load_model
@@ -80,23 +136,26 @@ def index(
         return load_model(checkpoint).extractor
 
     def find() -> ExtractorSource:
-        return find_extractor(
-            asked,
-            Choice.remembered(path),
-            device=device,
-            batch_size=batch_size,
-            read_spec=read_spec,
-            tell=lambda line: console.print(line, style="dim", markup=False),
-        )
+        with Downloads(console) as downloads:
+            return find_extractor(
+                asked,
+                Choice.remembered(catalog),
+                device=device,
+                batch_size=batch_size,
+                read_spec=read_spec,
+                tell=lambda line: console.print(line, style="dim", markup=False),
+                progress=downloads,
+                compiled=compiled,
+            )
 
-    with _Display(console) as display:
+    with Display(console) as display:
         try:
-            report = index_videos(
+            return index_videos(
                 paths,
-                path,
+                catalog,
                 find,
-                exclude=exclude or (),
-                shard=part,
+                exclude=exclude,
+                shard=shard,
                 retry_failed=retry_failed,
                 workers=workers or min(8, os.cpu_count() or 1),
                 on_event=display.follow,
@@ -109,20 +168,9 @@ def index(
                 style="yellow",
             )
             raise typer.Exit(130) from None
-    if as_json or not sys.stdout.isatty():
-        typer.echo(json.dumps(report.to_dict()))
-        _print_failures(report, console)
-    else:
-        out = Console(soft_wrap=True, highlight=False)
-        _print_summary(report, out)
-        _print_failures(report, out)
-    if report.seen == 0:
-        console.print(f"note: no videos in {', '.join(map(str, paths))}", style="yellow")
-    if report.failed:
-        raise typer.Exit(1)
 
 
-def _print_summary(report: IndexReport, out: Console) -> None:
+def print_summary(report: IndexReport, out: Console) -> None:
     """What became of the videos, in two lines."""
     counts = {
         "indexed": report.indexed,
@@ -151,7 +199,7 @@ def _print_summary(report: IndexReport, out: Console) -> None:
     )
 
 
-def _print_failures(report: IndexReport, out: Console) -> None:
+def print_failures(report: IndexReport, out: Console) -> None:
     """Every failure with its reason, and once what to do about each kind."""
     from rich.text import Text
 
@@ -164,7 +212,7 @@ def _print_failures(report: IndexReport, out: Console) -> None:
         out.print(remedy, style="dim", markup=False)
 
 
-class _Display:
+class Display:
     """Progress on stderr: a live line on a terminal, elsewhere a plain one now and then."""
 
     _EVERY_S = 30.0
@@ -185,7 +233,7 @@ class _Display:
         self._task: TaskID | None = None
         self._told = 0.0
 
-    def __enter__(self) -> _Display:
+    def __enter__(self) -> Display:
         return self
 
     def __exit__(self, *_: object) -> None:

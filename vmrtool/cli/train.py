@@ -9,9 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 if TYPE_CHECKING:
-    from rich.console import Console
-
-    from vmrtool.training.loop import EpochReport, StartReport, StepReport
+    from vmrtool.training.grid import Cell
     from vmrtool.training.start import TrainingResult
 
 
@@ -33,6 +31,17 @@ def train(
             metavar="PATH",
             help="Catalog, HDF5 file or folder: once for all data sets, or once for each.",
         ),
+    ] = None,
+    videos: Annotated[
+        list[Path] | None,
+        typer.Option(
+            metavar="DIR",
+            help="Raw videos: indexed first, into --catalog or the nearest vmrtool.db, with the "
+            "recipe's backbone; repeatable.",
+        ),
+    ] = None,
+    weights: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="The backbone's weights, for --videos.")
     ] = None,
     annotations: Annotated[
         Path | None,
@@ -59,10 +68,28 @@ def train(
     ] = None,
     recipe: Annotated[
         str | None,
-        typer.Option(metavar="NAME|FILE", help="Settings: a model's name or a TOML file."),
+        typer.Option(
+            metavar="NAME|FILE",
+            help="Settings: a model's name or a TOML file.",
+            show_default="a named data set's own",
+        ),
     ] = None,
     variant: Annotated[
-        str | None, typer.Option(help="ci-mha, ci-mha-no-ms, mha or mha-ms.")
+        str | None,
+        typer.Option(
+            metavar="NAME|all",
+            help="ci-mha, ci-mha-no-ms, mha or mha-ms; all is a grid, in RUN/METHOD/seed-S.",
+        ),
+    ] = None,
+    reading: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME|all", help="Of eq. 7: aligned, broadcast or skip; all is a grid."
+        ),
+    ] = None,
+    glove: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Word vectors to start from; else those pulled."),
     ] = None,
     epochs: Annotated[int | None, typer.Option(help="Epochs, instead of the recipe's.")] = None,
     seeds: Annotated[
@@ -70,7 +97,11 @@ def train(
     ] = 1,
     seed: Annotated[int, typer.Option(min=0, help="The first run's seed.")] = 0,
     blind: Annotated[
-        bool, typer.Option("--blind", help="Train on zeros: what can be told without seeing.")
+        bool,
+        typer.Option(
+            "--blind",
+            help="Train on zeros: what can be told without seeing. To a grid it adds a blind twin.",
+        ),
     ] = False,
     overrides: Annotated[
         list[str] | None,
@@ -81,7 +112,8 @@ def train(
         bool, typer.Option("--strict", help="Refuse videos without features.")
     ] = False,
     resume: Annotated[
-        bool, typer.Option("--resume", help="Go on with the run that RUN holds.")
+        bool,
+        typer.Option("--resume", help="Go on with what RUN holds; finished runs stay as they are."),
     ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
 ) -> None:
@@ -91,157 +123,141 @@ def train(
 
     from rich.console import Console
 
+    from vmrtool.cli import report_error
+    from vmrtool.cli.index import print_failures, print_summary, run_index
+    from vmrtool.cli.train_display import TrainDisplay
     from vmrtool.config import find_catalog
     from vmrtool.datasets.dataset import merge, split_by_video
-    from vmrtool.datasets.load import load_parts
+    from vmrtool.datasets.load import all_queries, default_stores, load_parts
+    from vmrtool.datasets.named import NAMED
+    from vmrtool.datasets.pulled import pulled_vectors
+    from vmrtool.errors import DivergedError, UsageError
     from vmrtool.evaluation.within import measure
     from vmrtool.features.device import choose_device
+    from vmrtool.grounding.config import GroundingConfig
+    from vmrtool.indexing.choice import Choice
+    from vmrtool.text.given import read_given_vectors
+    from vmrtool.training.grid import plan_runs
     from vmrtool.training.recipes import load_recipe
     from vmrtool.training.settings import make_settings
+    from vmrtool.training.start import require_words
     from vmrtool.training.start import train as train_model
 
-    console = Console(stderr=True, highlight=False)
-    changes = list(overrides or [])
-    changes += [] if variant is None else [f"network.variant={variant}"]
+    console = Console(stderr=True, soft_wrap=True, highlight=False)
+    changes = [] if glove is None else ["network.query_encoder=glove"]
+    changes += overrides or []
     changes += [] if epochs is None else [f"training.epochs={epochs}"]
+    if recipe is None and len(dataset) == 1 and dataset[0] in NAMED:
+        recipe = dataset[0]
+        console.print(f"recipe {recipe}: the data set's own; --recipe names another")
     settings = make_settings(load_recipe(recipe) if recipe else {}, changes)
-    stores = features or [find_catalog()]
+    cells = plan_runs(
+        settings, range(seed, seed + seeds), variant=variant, reading=reading, blind=blind
+    )
+    if glove is None and settings.network.get("query_encoder") == "glove":
+        glove = pulled_vectors()
+    require_words(settings, given=glove is not None)
+    if videos is None:
+        stores = features or default_stores(dataset)
+    else:
+        stores = features or [find_catalog(create=True)]
+    failures = 0
+    if weights is not None and videos is None:
+        raise UsageError("--weights are a backbone's, for --videos; features are given as they are")
+    if videos is not None:
+        if len(stores) > 1:
+            raise UsageError(
+                "--videos goes into one catalog", remedy="give --catalog once, or not at all"
+            )
+        wanted = {
+            name: settings.extractor.get(name)
+            for name in ("backbone", "stride", "sampling", "precision")
+        }
+        indexed = run_index(
+            videos, stores[0], Choice(weights=weights, **wanted), console, device=device
+        )
+        print_summary(indexed, console)
+        print_failures(indexed, console)
+        failures = len(indexed.failed)
     load = partial(load_parts, annotations=annotations, strict=strict)
     whole = merge(load(dataset, stores, use="train", split=split))
     held = None
     if validation:
         held = merge(load(validation, validation_features or stores[:1], use="validation"))
+    given = None
+    if glove is not None:
+        known = [name for names in (dataset, validation or []) for name in names]
+        given = read_given_vectors(
+            glove,
+            [query for name in known for query in all_queries(name, annotations=annotations)],
+            settings.network.get("word_dim", GroundingConfig.word_dim),
+            more=settings.training.more_words,
+        )
+    source = {
+        "dataset": [name if name in NAMED else str(Path(name).resolve()) for name in dataset],
+        "annotations": None if annotations is None else str(annotations.resolve()),
+        "features": [str(path.resolve()) for path in stores],
+    }
     chosen, reason = choose_device(device)
-    results = []
-    for number in range(seed, seed + seeds):
-        part, aside = whole, held
-        if held is None and settings.training.validation_share > 0:
-            # The same videos are set aside for every seed, variant and blind twin.
-            part, aside = split_by_video(whole, settings.training.validation_share, seed=0)
-        with _Display(console, f"{chosen} ({reason})") as display:
-            try:
+    if held is None and settings.training.validation_share > 0:
+        # The same videos are set aside for every seed, variant and blind twin.
+        whole, held = split_by_video(whole, settings.training.validation_share, seed=0)
+    runs: list[dict[str, Any]] = []
+    failed: list[dict[str, Any]] = []
+    for number, cell in enumerate(cells, start=1):
+        if len(cells) > 1:
+            console.print(f"run {number} of {len(cells)}: {cell.folder}", style="bold")
+        try:
+            with TrainDisplay(console, f"{chosen} ({reason})") as display:
                 result = train_model(
-                    part,
-                    aside,
-                    settings,
-                    out if seeds == 1 else out / f"seed-{number}",
+                    whole,
+                    held,
+                    cell.settings,
+                    out / cell.folder,
                     measure=measure,
-                    seed=number,
-                    blind=blind,
+                    given=given,
+                    seed=cell.seed,
+                    blind=cell.blind,
                     device=chosen,
                     resume=resume,
+                    source=source,
                     report=display.report,
                 )
-            except KeyboardInterrupt:
-                console.print(f"interrupted; {out} is saved: go on with --resume")
-                raise typer.Exit(130) from None
-        results.append((number, result))
+        except KeyboardInterrupt:
+            console.print(f"interrupted; {out} is saved: go on with --resume")
+            raise typer.Exit(130) from None
+        except DivergedError as error:
+            if len(cells) == 1:
+                raise
+            # A grid of days must not stand still over one run.
+            report_error(str(error), error.remedy)
+            folder = str((out / cell.folder).resolve())
+            failed.append({"folder": folder, "error": str(error), "remedy": error.remedy})
+        else:
+            runs.append(_as_json(cell, result))
     if as_json or not sys.stdout.isatty():
-        typer.echo(json.dumps(_as_json(out, results)))
+        document = {"schema": "vmrtool.train/1", "out": str(out.resolve()), "runs": runs}
+        typer.echo(json.dumps(document | {"failed": failed}))
     else:
-        for number, result in results:
-            figures = ", ".join(f"{name} {value:.2f}" for name, value in result.figures.items())
+        for run in runs:
+            figures = ", ".join(f"{name} {value:.2f}" for name, value in run["validation"].items())
             typer.echo(
-                f"{result.folder}: seed {number}, best of {result.epochs} epochs is "
-                f"{result.best_epoch}" + (f" ({figures})" if figures else "")
+                f"{run['folder']}: seed {run['seed']}, best of {run['epochs']} epochs is "
+                f"{run['best_epoch']}" + (f" ({figures})" if figures else "")
             )
+    if failed or failures:
+        raise typer.Exit(1)
 
 
-def _as_json(out: Path, results: list[tuple[int, TrainingResult]]) -> dict[str, Any]:
+def _as_json(cell: Cell, result: TrainingResult) -> dict[str, Any]:
+    network = result.model.config
     return {
-        "schema": "vmrtool.train/1",
-        "out": str(out.resolve()),
-        "runs": [
-            {
-                "folder": str(result.folder.resolve()),
-                "seed": seed,
-                "epochs": result.epochs,
-                "best_epoch": result.best_epoch,
-                "validation": result.figures,
-            }
-            for seed, result in results
-        ],
+        "folder": str(result.folder.resolve()),
+        "variant": network.variant,
+        "reading": network.reading,
+        "seed": cell.seed,
+        "blind": cell.blind,
+        "epochs": result.epochs,
+        "best_epoch": result.best_epoch,
+        "validation": result.figures,
     }
-
-
-class _Display:
-    """Rich progress on stderr: the epoch, its losses by part, time left; a line each epoch."""
-
-    def __init__(self, console: Console, device: str) -> None:
-        from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
-
-        self._console = console
-        self._device = device
-        self._progress = Progress(
-            TextColumn("epoch {task.fields[epoch]}"),
-            BarColumn(),
-            TextColumn("{task.fields[losses]}"),
-            TimeRemainingColumn(),
-            console=console,
-            transient=True,
-        )
-        self._task = self._progress.add_task("", epoch="-", losses="")
-
-    def __enter__(self) -> _Display:
-        self._progress.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._progress.stop()
-
-    def report(self, event: StartReport | StepReport | EpochReport) -> None:
-        """Shows the start, a step or an epoch."""
-        from vmrtool.training.loop import EpochReport, StartReport
-
-        if isinstance(event, StartReport):
-            self._show_start(event)
-            return
-        if isinstance(event, EpochReport):
-            record = event.record
-            figures = _told(record["validation"])
-            self._line(
-                f"epoch {record['epoch']}: {_told(record['losses'], digits=3)}"
-                + (f" | {figures}" if figures else "")
-                + (" | best so far" if record["best"] else "")
-            )
-            return
-        self._progress.update(
-            self._task,
-            total=event.epochs * event.n_batches,
-            completed=(event.epoch - 1) * event.n_batches + event.batch,
-            epoch=f"{event.epoch}/{event.epochs}",
-            losses=_told(event.losses, digits=3),
-        )
-
-    def _show_start(self, event: StartReport) -> None:
-        """The effective configuration, and once what was mended in the data."""
-        config = event.config
-        for name in ("train", "validation"):
-            data = config[name]
-            if data is None:
-                continue
-            self._line(
-                f"{name}: {data['name']}, {data['queries']} queries, {data['videos']} videos"
-            )
-            if data["videos_without_features"]:
-                self._line(
-                    f"  left out, without features: {data['videos_without_features']} videos"
-                )
-        for kind, count in config["train"]["fixes"].items():
-            self._line(f"  {kind}: {count}")
-        for section, values in config["settings"].items():
-            self._line(
-                f"[{section}] " + " ".join(f"{key}={value}" for key, value in values.items())
-            )
-        self._line(
-            f"device {self._device}, seed {config['seed']}"
-            + (", blind: every feature is zero" if config["blind"] else "")
-            + (f"; going on after epoch {event.epochs_done}" if event.epochs_done else "")
-        )
-
-    def _line(self, text: str) -> None:
-        self._console.print(text, markup=False, soft_wrap=True)
-
-
-def _told(figures: dict[str, float], digits: int = 1) -> str:
-    return " ".join(f"{name} {value:.{digits}f}" for name, value in figures.items())

@@ -1,7 +1,9 @@
 """Annotations joined with features: what training and evaluation work on."""
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,11 +16,15 @@ from vmrtool.errors import DataError
 
 @dataclass(frozen=True)
 class Video:
-    """A video of a data set: its features (N, dim) float16 and cells (N, 2) float64 seconds."""
+    """A video of a data set: its features (N, dim) float16 and cells (N, 2) float64 seconds.
+
+    `file` is the video itself, where data set or store know it.
+    """
 
     vid: str
     features: NDArray[np.float16]
     cells: NDArray[np.float64]
+    file: Path | None = None
 
     @property
     def n_snippets(self) -> int:
@@ -77,10 +83,16 @@ class Dataset:
         return replace(self, videos=tuple(zeroed))
 
     def shuffled(self, seed: int = 0) -> "Dataset":
-        """The same data set with each video's features in a random order of time."""
-        rng = np.random.default_rng(seed)
-        mixed = (replace(v, features=rng.permutation(v.features)) for v in self.videos)
-        return replace(self, videos=tuple(mixed))
+        """The same data set with each video's features in a random order of time.
+
+        The order follows from the seed and the video's name alone, whatever else is there.
+        """
+
+        def mixed(video: Video) -> Video:
+            rng = np.random.default_rng([seed, *os.fsencode(video.vid)])
+            return replace(video, features=rng.permutation(video.features))
+
+        return replace(self, videos=tuple(map(mixed, self.videos)))
 
 
 def join(
@@ -117,26 +129,30 @@ def join(
                 missing[sample.vid] = None
                 continue
             index[sample.vid] = len(videos)
-            videos.append(_checked(sample.vid, stored, store.source, resample))
+            video = _checked(sample.vid, stored, store.source, resample)
+            videos.append(video if video.file else replace(video, file=sample.video))
         kept.append(sample)
         video_of.append(index[sample.vid])
     if not videos:
         raise DataError(
-            f"none of the {len(missing)} videos of {annotations.name} has features in "
+            f"none of the {_videos(len(missing))} of {annotations.name} has features in "
             f"{store.source}",
-            remedy="index the data set's videos, or give the catalog that holds them",
+            remedy="index the data set's videos, or give what holds them under names such as "
+            f"{annotations.samples[0].vid}",
         )
     if missing and strict:
         raise DataError(
-            f"{len(missing)} of the {len(missing) + len(videos)} videos of {annotations.name} "
-            f"have no features in {store.source}: {', '.join(list(missing)[:5])} …",
+            f"{len(missing)} of the {_videos(len(missing) + len(videos))} of {annotations.name} "
+            f"without features in {store.source}: {', '.join(list(missing)[:5])}"
+            + (" …" if len(missing) > 5 else ""),
             remedy="index them, or leave --strict out to go on without them",
         )
     for video in videos:
         if video.features.shape[1] != videos[0].features.shape[1]:
             raise DataError(
                 f"{store.source}: features of {video.vid!r} are {video.features.shape[1]} wide, "
-                f"those of {videos[0].vid!r} {videos[0].features.shape[1]}"
+                f"those of {videos[0].vid!r} {videos[0].features.shape[1]}",
+                remedy="extract all videos' features with one backbone and one set of settings",
             )
     return Dataset(
         name=annotations.name,
@@ -158,7 +174,7 @@ def _checked(vid: str, stored: StoredVideo, source: str, resample: int | None) -
         )
     if resample is not None and len(stored.features) > resample:
         stored = resample_video(stored, resample)
-    return Video(vid, stored.features, stored.cells)
+    return Video(vid, stored.features, stored.cells, stored.file)
 
 
 def resample_video(stored: StoredVideo, size: int) -> StoredVideo:
@@ -178,7 +194,8 @@ def resample_video(stored: StoredVideo, size: int) -> StoredVideo:
     # Cells must go on tiling the video, so they are cut at the exact, fractional edges.
     bounds = np.append(stored.cells[:, 0], stored.cells[-1, 1])
     times = np.interp(edges, np.arange(n + 1), bounds)
-    return StoredVideo(features.astype(np.float16), np.stack([times[:-1], times[1:]], axis=1))
+    cells = np.stack([times[:-1], times[1:]], axis=1)
+    return StoredVideo(features.astype(np.float16), cells, stored.file)
 
 
 def merge(datasets: Sequence[Dataset]) -> Dataset:
@@ -195,12 +212,7 @@ def merge(datasets: Sequence[Dataset]) -> Dataset:
     video_of: list[int] = []
     fixes: dict[str, int] = {}
     for dataset in datasets:
-        if dataset.dim != first.dim or dataset.extractor != first.extractor:
-            raise DataError(
-                f"{dataset.name} and {first.name} have different features: "
-                f"{_told(dataset)} and {_told(first)}",
-                remedy="index both with the same backbone, weights and settings",
-            )
+        check_alike(first, dataset)
         video_of += [index + len(videos) for index in dataset.video_of]
         videos += dataset.videos
         samples += dataset.samples
@@ -211,10 +223,24 @@ def merge(datasets: Sequence[Dataset]) -> Dataset:
         samples=tuple(samples),
         videos=tuple(videos),
         video_of=tuple(video_of),
-        extractor=first.extractor,
+        extractor=next((d.extractor for d in datasets if d.extractor is not None), None),
         missing=tuple(vid for dataset in datasets for vid in dataset.missing),
         fixes=fixes,
     )
+
+
+def check_alike(one: Dataset, other: Dataset) -> None:
+    """Raises DataError where features differ in width or, as far as is known, in what made them."""
+    known = one.extractor is not None and other.extractor is not None
+    if one.dim != other.dim or (known and one.extractor != other.extractor):
+        raise DataError(
+            f"{other.name} and {one.name} have different features: {_told(other)} and {_told(one)}",
+            remedy="give both features by the same backbone, weights and settings",
+        )
+
+
+def _videos(count: int) -> str:
+    return f"{count:,} video" + ("" if count == 1 else "s")
 
 
 def _told(dataset: Dataset) -> str:
@@ -239,6 +265,7 @@ def split_by_video(dataset: Dataset, share: float, seed: int) -> tuple[Dataset, 
     """Sets the samples of `share` of the videos aside, chosen by the seed; (rest, set aside).
 
     Whole videos go to one side or the other, so that nothing validated on has been trained on.
+    What is missing and what was mended is told of the rest, once.
 
     Raises:
         DataError: there are too few videos for both sides to have one.
@@ -254,4 +281,5 @@ def split_by_video(dataset: Dataset, share: float, seed: int) -> tuple[Dataset, 
     aside = {int(index) for index in order[:count]}
     rest = [i for i, video in enumerate(dataset.video_of) if video not in aside]
     held = [i for i, video in enumerate(dataset.video_of) if video in aside]
-    return dataset.select(rest), dataset.select(held, name=f"{dataset.name} (validation)")
+    validation = dataset.select(held, name=f"{dataset.name} (validation)")
+    return dataset.select(rest), replace(validation, missing=(), fixes={})

@@ -3,11 +3,18 @@
 HDF5: `/VIDEO` (snippets, dim), or `/VIDEO/c3d_features` as in ActivityNet's public file.
 Folder: VIDEO.npy, VIDEO.npz (one array) or VIDEO.pt (a tensor; pickled objects are refused).
 
-Times: where the file's or the array's attribute `snippet_seconds` says how far snippets are
+Times: an array's attribute `cells`, (snippets, 2) seconds, says what each snippet stands for. Else,
+where the array's, its group's or the file's attribute `snippet_seconds` says how far snippets are
 apart, snippet k stands for that many seconds from k times as many. Otherwise the snippets divide
-the video's length evenly.
+the video's length evenly. Where `vmrtool extract` wrote an npy file, its times are in the JSON
+file beside.
+
+A file that `vmrtool catalog export-features` wrote is read as its catalog is: with the same times,
+the same extractor, and videos found by their files' paths too.
 """
 
+import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +22,7 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
+from vmrtool.datasets.export import SCHEMA as EXPORTED
 from vmrtool.datasets.labels import even_cells
 from vmrtool.datasets.samples import Sample
 from vmrtool.datasets.stores import CatalogStore, FeatureStore, StoredVideo
@@ -22,6 +30,7 @@ from vmrtool.errors import DataError
 
 _SUFFIXES = (".npy", ".npz", ".pt")
 _INNER = "c3d_features"
+_EXTRACTED = "vmrtool.features/1"
 
 
 def open_store(path: Path) -> FeatureStore:
@@ -34,7 +43,9 @@ def open_store(path: Path) -> FeatureStore:
     if path.is_dir():
         return FolderStore(path)
     if not path.is_file():
-        raise DataError(f"no such features: {path}")
+        raise DataError(
+            f"no such features: {path}", remedy="give a catalog, an HDF5 file or a folder"
+        )
     with path.open("rb") as file:
         head = file.read(16)
     if head.startswith(b"\x89HDF\r\n\x1a\n"):
@@ -50,8 +61,6 @@ def open_store(path: Path) -> FeatureStore:
 class HDF5Store:
     """One HDF5 file with an array a video."""
 
-    extractor: dict[str, Any] | None = None
-
     def __init__(self, path: Path) -> None:
         """Opens the file.
 
@@ -59,29 +68,58 @@ class HDF5Store:
             DataError: it is damaged or cut off.
         """
         self.source = str(path)
+        self.extractor: dict[str, Any] | None = None
+        self._by_path: dict[Path, str] = {}
         try:
             self._file = h5py.File(path, "r")
-        except OSError as error:
+            if self._file.attrs.get("schema") == EXPORTED:
+                self._read_description()
+        except (OSError, RuntimeError, KeyError, ValueError) as error:
             raise DataError(
                 f"{path}: cannot be read as HDF5 ({error})", remedy="get the file again"
             ) from error
 
+    def _read_description(self) -> None:
+        """What an exported file says of its features, and of the files they are of."""
+        about = self._file.attrs
+        self.extractor = {
+            "backbone": str(about["backbone"]),
+            "weights_sha256": str(about["weights_sha256"]),
+            "settings": json.loads(about["settings"]),
+        }
+
+        def note(name: str, item: Any) -> None:
+            for file in json.loads(item.attrs.get("videos", "[]")):
+                self._by_path[Path(file)] = name
+
+        self._file.visititems(note)
+
     def get(self, sample: Sample) -> StoredVideo | None:
         """The features of the sample's video, or None where the file has none."""
+        name = sample.vid
+        if sample.video is not None and sample.video in self._by_path:
+            name = self._by_path[sample.video]
         try:
-            array = self._file.get(sample.vid)
+            array = holder = self._file.get(name)
             if isinstance(array, h5py.Group):
                 array = array.get(_INNER)
             if array is None:
                 return None
-            seconds = array.attrs.get("snippet_seconds", self._file.attrs.get("snippet_seconds"))
+            cells = array.attrs.get("cells")
+            places = (array, holder, self._file)
+            told = (place.attrs.get("snippet_seconds") for place in places)
+            seconds = next((float(value) for value in told if value is not None), None)
+            files = [Path(file) for file in json.loads(array.attrs.get("videos", "[]"))]
             values = array[()]
-        except (OSError, RuntimeError) as error:
+        except (OSError, RuntimeError, ValueError, TypeError) as error:
             raise DataError(
                 f"{self.source}: features of {sample.vid!r} cannot be read ({error})",
                 remedy="get the file again",
             ) from error
-        return _stored(values, sample, self.source, None if seconds is None else float(seconds))
+        stored = _stored(values, sample, self.source, seconds, cells)
+        if stored is None or not files:
+            return stored
+        return replace(stored, file=sample.video if sample.video in files else files[0])
 
     def close(self) -> None:
         """Closes the file."""
@@ -103,7 +141,10 @@ class FolderStore:
         files = (file for file in sorted(path.iterdir()) if file.suffix in _SUFFIXES)
         self._files = {file.stem: file for file in files}
         if not self._files:
-            raise DataError(f"{path}: no npy, npz or pt file in it")
+            raise DataError(
+                f"{path}: no npy, npz or pt file in it",
+                remedy="a folder of features has one such file a video, named by the video's id",
+            )
 
     def get(self, sample: Sample) -> StoredVideo | None:
         """The features of the sample's video, or None where there is no file of its name."""
@@ -118,10 +159,26 @@ class FolderStore:
             raise DataError(
                 f"{path}: cannot be read ({error})", remedy="a plain array or tensor is expected"
             ) from error
-        return _stored(values, sample, str(path), None)
+        stored = _stored(values, sample, str(path))
+        cells = _cells_beside(path)
+        if stored is None or cells is None or len(cells) != len(stored.features):
+            return stored
+        return StoredVideo(stored.features, cells)
 
     def close(self) -> None:
         """Nothing is held open."""
+
+
+def _cells_beside(path: Path) -> NDArray[np.float64] | None:
+    """The cells that `vmrtool extract` wrote beside a file of features; None where it did not."""
+    try:
+        about = json.loads(path.with_suffix(".json").read_bytes())
+        if not isinstance(about, dict) or about.get("schema") != _EXTRACTED:
+            return None
+        cells = np.array(about["cells"], np.float64)
+    except (OSError, ValueError, KeyError):
+        return None
+    return cells if cells.ndim == 2 and cells.shape[1] == 2 else None
 
 
 def _read(path: Path) -> NDArray[Any]:
@@ -144,7 +201,11 @@ def _read(path: Path) -> NDArray[Any]:
 
 
 def _stored(
-    values: NDArray[Any], sample: Sample, source: str, seconds: float | None
+    values: NDArray[Any],
+    sample: Sample,
+    source: str,
+    seconds: float | None = None,
+    cells: Any = None,
 ) -> StoredVideo | None:
     """The array with its snippets' cells; None for an array without snippets."""
     values = np.asarray(values)
@@ -154,12 +215,27 @@ def _stored(
     if values.ndim != 2 or not np.issubdtype(values.dtype, np.number):
         raise DataError(
             f"{source}: features of {sample.vid!r} are {values.dtype} {values.shape}, "
-            "not numbers (snippets, dim)"
+            "not numbers (snippets, dim)",
+            remedy="store an array (snippets, dim) a video",
         )
     if len(values) == 0:
         return None
-    cells = cells_of(len(values), sample.duration, seconds)
-    return StoredVideo(values[: len(cells)].astype(np.float16), cells)
+    if cells is None:
+        cells = cells_of(len(values), sample.duration, seconds)
+    elif np.shape(cells) != (len(values), 2) or not np.isfinite(cells).all():
+        raise DataError(
+            f"{source}: cells of {sample.vid!r} are not {len(values)} pairs of seconds, one a row",
+            remedy="write them again, or leave the attribute out",
+        )
+    with np.errstate(over="ignore"):
+        features = values[: len(cells)].astype(np.float16)
+    if np.isinf(features).any() and np.isfinite(values).all():
+        raise DataError(
+            f"{source}: features of {sample.vid!r} reach {np.abs(values).max():.3g}; "
+            f"they are kept as float16, up to {np.finfo(np.float16).max:.0f}",
+            remedy="divide them by a constant",
+        )
+    return StoredVideo(features, np.asarray(cells, dtype=np.float64))
 
 
 def cells_of(n_snippets: int, duration: float, seconds: float | None) -> NDArray[np.float64]:

@@ -13,7 +13,15 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-from vmrtool.datasets.samples import Annotations, Sample, Window
+from vmrtool.datasets.samples import (
+    EMPTY,
+    LEFT_OUT,
+    PAST_END,
+    SWAPPED,
+    Annotations,
+    Sample,
+    Window,
+)
 from vmrtool.errors import DataError
 
 _SHAPE = '{"vid": …, "query": …, "relevant_windows": [[start, end], …], "duration": seconds}'
@@ -74,10 +82,8 @@ def _sample(line: str, path: Path, number: int, index: int, fixes: Counter[str])
     if windows is None:
         raise wrong("'relevant_windows' is not a list of [start, end] pairs of numbers")
     if not windows:
-        fixes["queries without a moment, left out"] += 1
-    fixes["moments that end past the video's length"] += sum(
-        end > duration + 1e-6 for _, end in windows
-    )
+        fixes[LEFT_OUT] += 1
+    fixes[PAST_END] += sum(end > duration + 1e-6 for _, end in windows)
     video = row.get("video")
     return Sample(
         qid=row.get("qid", index),
@@ -100,10 +106,10 @@ def _windows(pairs: list[Any], fixes: Counter[str]) -> tuple[Window, ...] | None
         if start is None or end is None:
             return None
         if start == end:
-            fixes["moments of no length, dropped"] += 1
+            fixes[EMPTY] += 1
             continue
         if start > end:
-            fixes["moments with start after end, swapped"] += 1
+            fixes[SWAPPED] += 1
             start, end = end, start
         windows.append((start, end))
     return tuple(windows)

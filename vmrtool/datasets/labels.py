@@ -52,10 +52,10 @@ def even_cells(n_snippets: int, duration: float) -> NDArray[np.float64]:
 
 
 def span_iou(spans: NDArray[np.float64], others: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Intersection over union of every span with every other: (P, 2), (Q, 2) -> (P, Q)."""
-    low = np.maximum(spans[:, None, 0], others[None, :, 0])
-    high = np.minimum(spans[:, None, 1], others[None, :, 1])
+    """Intersection over union of every span with every other: (…, P, 2), (…, Q, 2) -> (…, P, Q)."""
+    low = np.maximum(spans[..., :, None, 0], others[..., None, :, 0])
+    high = np.minimum(spans[..., :, None, 1], others[..., None, :, 1])
     shared = np.clip(high - low, 0.0, None)
-    lengths = (spans[:, 1] - spans[:, 0])[:, None] + (others[:, 1] - others[:, 0])[None, :]
+    lengths = np.diff(spans)[..., 0][..., :, None] + np.diff(others)[..., 0][..., None, :]
     union = lengths - shared
     return np.divide(shared, union, out=np.zeros_like(shared), where=union > 0)

@@ -1,16 +1,19 @@
 """Data sets as the command line names them: annotation files, each with its features."""
 
+import os
 from collections.abc import Sequence
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import Literal
 
+from vmrtool.config import CATALOG_VARIABLE, find_catalog
 from vmrtool.datasets.dataset import Dataset, join
 from vmrtool.datasets.files import open_store
 from vmrtool.datasets.jsonl import read_jsonl
 from vmrtool.datasets.named import NAMED, read_named
+from vmrtool.datasets.pulled import pulled_annotations, pulled_features
 from vmrtool.datasets.samples import Annotations
-from vmrtool.errors import UsageError
+from vmrtool.errors import DataError, UsageError
 from vmrtool.search.windows import WINDOW_SIZE
 
 Use = Literal["train", "validation", "test"]
@@ -24,7 +27,10 @@ def chosen_split(dataset: str, split: str | None, use: Use) -> str | None:
     """
     if dataset in NAMED:
         if split is None and use not in NAMED[dataset].split_for:
-            raise UsageError(f"{dataset} has no split for {use}")
+            raise UsageError(
+                f"{dataset} has no split for {use}",
+                remedy="leave it out, and a share of the training videos is set aside",
+            )
         return split or NAMED[dataset].split_for[use]
     if split is not None:
         raise UsageError(f"--split {split}: {dataset} is a file and has no splits")
@@ -36,14 +42,55 @@ def read_annotations(
 ) -> Annotations:
     """Reads a data set by name, from the folder `annotations`, or a JSONL file by path.
 
+    A named data set without a folder is read from where `vmrtool data pull` puts it.
+
     Raises:
-        UsageError: no folder for a named data set, or no such split.
+        UsageError: no folder for a named data set that has not been pulled, or no such split.
         DataError: the files are not as expected.
     """
     wanted = chosen_split(dataset, split, use)
     if wanted is not None:
-        return read_named(dataset, annotations, wanted)
+        return read_named(dataset, annotations or pulled_annotations(dataset), wanted)
+    if not Path(dataset).is_file():
+        raise DataError(
+            f"no such data set file: {dataset}", remedy=f"give {', '.join(NAMED)} or a JSONL file"
+        )
     return read_jsonl(Path(dataset))
+
+
+def default_stores(datasets: Sequence[str]) -> list[Path]:
+    """The feature store of each data set where none is named.
+
+    It is the catalog that $VMRTOOL_CATALOG names, else the features that were pulled with a data
+    set, else the nearest catalog.
+
+    Raises:
+        MissingError: there is none of these.
+    """
+    stores = []
+    for dataset in datasets:
+        pulled = None if os.environ.get(CATALOG_VARIABLE) else pulled_features(dataset)
+        stores.append(pulled or find_catalog())
+    return stores
+
+
+def all_queries(dataset: str, *, annotations: Path | None = None) -> list[str]:
+    """The sentences of every split of a named data set, or of a JSONL file, whose words to know.
+
+    A split whose files are not there, or not as expected, is left out: it is told when it is used.
+
+    Raises:
+        UsageError: no folder for a named data set that has not been pulled.
+        DataError: the JSONL file is not as expected.
+    """
+    if dataset not in NAMED:
+        return [sample.query for sample in read_jsonl(Path(dataset)).samples]
+    queries: list[str] = []
+    for split in NAMED[dataset].splits:
+        with suppress(DataError):
+            read = read_named(dataset, annotations or pulled_annotations(dataset), split)
+            queries += [sample.query for sample in read.samples]
+    return queries
 
 
 def load_parts(

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from vmrtool.datasets.samples import Annotations, Sample
+from vmrtool.datasets.samples import DROPPED, PAST_END, SWAPPED, Annotations, Sample
 from vmrtool.errors import DataError, UsageError
 
 _LINE = re.compile(r"(\S+)\s+(\S+)\s+(\S+?)\s*##(.*)")
@@ -52,6 +52,8 @@ def read_charades(folder: Path, split: str) -> Annotations:
                 f"{path}, line {number + 1}: {why}", remedy="expected: VIDEO start end##sentence"
             )
 
+        if not line.strip():
+            continue
         match = _LINE.fullmatch(line)
         if match is None or not match[4].strip():
             raise wrong(f"cannot be read: {line[:60]!r}")
@@ -62,9 +64,9 @@ def read_charades(folder: Path, split: str) -> Annotations:
             raise wrong(f"video {vid!r} is not in Charades_v1_{split}.csv")
         if start > end:
             start, end = end, start
-            fixes["moments with start after end, swapped"] += 1
+            fixes[SWAPPED] += 1
         elif end > lengths[vid]:
-            fixes["moments that end past the video's length"] += 1
+            fixes[PAST_END] += 1
         query = match[4].strip()
         samples.append(Sample(number, vid, query, ((start, end),), lengths[vid]))
     return _annotations(f"charades {split}", path, samples, fixes)
@@ -83,7 +85,9 @@ def read_activitynet(folder: Path, split: str) -> Annotations:
     try:
         videos = json.loads(_text(path))
     except ValueError as error:
-        raise DataError(f"{path}: not JSON ({error})") from error
+        raise DataError(
+            f"{path}: not JSON ({error})", remedy="get the data set's files again"
+        ) from error
     shape = '{"v_…": {"duration": s, "timestamps": [[start, end], …], "sentences": ["…", …]}, …}'
     if not isinstance(videos, dict):
         raise DataError(f"{path}: not a JSON object", remedy=f"expected: {shape}")
@@ -91,17 +95,18 @@ def read_activitynet(folder: Path, split: str) -> Annotations:
     samples = []
     number = 0
     for vid, video in videos.items():
-        pairs = _activitynet_pairs(video)
-        if pairs is None:
+        try:
+            pairs = _activitynet_pairs(video)
+        except ValueError as error:
             raise DataError(
-                f"{path}: video {vid!r} is not as expected", remedy=f"expected: {shape}"
-            )
+                f"{path}: video {vid!r} is not as expected: {error}", remedy=f"expected: {shape}"
+            ) from None
         duration = float(video["duration"])
         for (start, end), sentence in pairs:
             if start >= end:
-                fixes["moments that end before they start, dropped"] += 1
+                fixes[DROPPED] += 1
             else:
-                fixes["moments that end past the video's length"] += end > duration
+                fixes[PAST_END] += end > duration
                 samples.append(Sample(number, vid, sentence, ((start, end),), duration))
             number += 1
     return _annotations(f"activitynet {split}", path, samples, fixes)
@@ -128,7 +133,7 @@ def read_named(name: str, folder: Path | None, split: str) -> Annotations:
     if folder is None:
         raise UsageError(
             f"data set {name} is read from its annotation files",
-            remedy="say where they are: --annotations DIR",
+            remedy=f"get them: vmrtool data pull {name}; or say where they are: --annotations DIR",
         )
     if split not in NAMED[name].splits:
         raise UsageError(f"{name} has no split {split!r}; it has {', '.join(NAMED[name].splits)}")
@@ -137,41 +142,56 @@ def read_named(name: str, folder: Path | None, split: str) -> Annotations:
 
 def _charades_lengths(path: Path) -> dict[str, float]:
     """Video -> length in seconds."""
+    remedy = "expected: a CSV file with the columns id and length, in seconds"
     lengths = {}
     rows = csv.DictReader(_text(path).splitlines())
-    if not {"id", "length"} <= set(rows.fieldnames or ()):
-        raise DataError(f"{path}: no columns 'id' and 'length'")
-    for row in rows:
-        length = _number(row["length"] or "")
-        if length is None or length <= 0:
-            raise DataError(f"{path}, line {rows.line_num}: length is {row['length']!r}")
-        lengths[row["id"]] = length
+    try:
+        if not {"id", "length"} <= set(rows.fieldnames or ()):
+            raise DataError(f"{path}: no columns 'id' and 'length'", remedy=remedy)
+        for row in rows:
+            length = _number(row["length"])
+            if length is None or length <= 0:
+                raise DataError(
+                    f"{path}, line {rows.line_num}: length is {row['length']!r}", remedy=remedy
+                )
+            lengths[row["id"]] = length
+    except csv.Error as error:
+        raise DataError(f"{path}, line {rows.line_num}: {error}", remedy=remedy) from error
     return lengths
 
 
-def _activitynet_pairs(video: Any) -> list[tuple[tuple[float, float], str]] | None:
-    """The video's moments with their sentences, or None where it is not of the expected shape."""
-    if not isinstance(video, dict) or _number(video.get("duration")) is None:
-        return None
+def _activitynet_pairs(video: Any) -> list[tuple[tuple[float, float], str]]:
+    """The video's moments with their sentences.
+
+    Raises:
+        ValueError: it is not of the expected shape; says what is not.
+    """
+    if not isinstance(video, dict):
+        raise ValueError("not an object")
+    duration = _number(video.get("duration"))
+    if duration is None or duration <= 0:
+        raise ValueError(f"duration is {video.get('duration')!r}, not a number above 0")
     times, sentences = video.get("timestamps"), video.get("sentences")
-    if not isinstance(times, list) or not isinstance(sentences, list):
-        return None
+    for name, values in (("timestamps", times), ("sentences", sentences)):
+        if not isinstance(values, list):
+            raise ValueError(f"{name} is missing or no list")
+    assert isinstance(times, list) and isinstance(sentences, list)
     if len(times) != len(sentences):
-        return None
+        raise ValueError(f"{len(times)} timestamps for {len(sentences)} sentences")
     pairs = []
     for span, sentence in zip(times, sentences, strict=True):
-        if not isinstance(span, list) or len(span) != 2 or not isinstance(sentence, str):
-            return None
-        start, end = _number(span[0]), _number(span[1])
-        if start is None or end is None or not sentence.strip():
-            return None
-        pairs.append(((start, end), sentence.strip()))
+        numbers = [_number(value) for value in span] if isinstance(span, list) else []
+        if len(numbers) != 2 or numbers[0] is None or numbers[1] is None:
+            raise ValueError(f"a timestamp is {span!r}, not two numbers")
+        if not isinstance(sentence, str) or not sentence.strip():
+            raise ValueError(f"a sentence is {sentence!r}")
+        pairs.append(((numbers[0], numbers[1]), sentence.strip()))
     return pairs
 
 
 def _annotations(name: str, path: Path, samples: list[Sample], fixes: Counter[str]) -> Annotations:
     if not samples:
-        raise DataError(f"{path}: no query in it")
+        raise DataError(f"{path}: no query in it", remedy="get the data set's files again")
     return Annotations(name, tuple(samples), {kind: n for kind, n in fixes.items() if n})
 
 
@@ -182,8 +202,15 @@ def _text(path: Path) -> str:
         raise DataError(
             f"no annotation file {path}", remedy="give the folder that holds it: --annotations DIR"
         ) from error
+    except OSError as error:
+        raise DataError(
+            f"{path}: cannot be read ({error.strerror or error})",
+            remedy="give the folder that holds the annotation files: --annotations DIR",
+        ) from error
     except UnicodeDecodeError as error:
-        raise DataError(f"{path}: not UTF-8 text ({error.reason})") from error
+        raise DataError(
+            f"{path}: not UTF-8 text ({error.reason})", remedy="get the data set's files again"
+        ) from error
 
 
 def _number(value: Any) -> float | None:

@@ -21,14 +21,16 @@ def fit_prior(samples: Sequence[Sample], *, count: int = 5) -> list[PriorSpan]:
     The first span is the one that most of them overlap at an IoU of 0.5; each further one is the
     best for the moments that the ones before it miss and is no near copy of them. This is the
     strongest guess that the annotations alone allow, stronger than drawing from the histogram.
+    Where no moment lies inside its video there is no guess: [].
     """
-    shares = np.array(
-        [
-            (start / sample.duration, end / sample.duration)
-            for sample in samples
-            for start, end in clip_windows(sample.windows, sample.duration)
-        ]
-    )
+    inside = [
+        (start / sample.duration, end / sample.duration)
+        for sample in samples
+        for start, end in clip_windows(sample.windows, sample.duration)
+    ]
+    if not inside:
+        return []
+    shares = np.array(inside)
     grid = np.array([(i, j) for i in range(_BINS) for j in range(i + 1, _BINS + 1)]) / _BINS
     low = np.clip(np.rint(shares[:, 0] * _BINS).astype(int), 0, _BINS - 1)
     high = np.clip(np.rint(shares[:, 1] * _BINS).astype(int), low + 1, _BINS)

@@ -6,6 +6,13 @@ from pathlib import Path
 
 Window = tuple[float, float]
 
+# What is found amiss in annotations, and what is done about it.
+SWAPPED = "moments with start after end, swapped"
+PAST_END = "moments that end past the video's length"
+DROPPED = "moments that end before they start, dropped"
+EMPTY = "moments of no length, dropped"
+LEFT_OUT = "queries without a moment, left out"
+
 
 @dataclass(frozen=True)
 class Sample:

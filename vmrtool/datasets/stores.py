@@ -14,10 +14,14 @@ from vmrtool.errors import DataError
 
 @dataclass(frozen=True)
 class StoredVideo:
-    """One video's features: (N, dim), and the cell of every snippet, (N, 2) seconds."""
+    """One video's features: (N, dim), and the cell of every snippet, (N, 2) seconds.
+
+    `file` is the video itself, where the store knows it.
+    """
 
     features: NDArray[np.float16]
     cells: NDArray[np.float64]
+    file: Path | None = None
 
 
 class FeatureStore(Protocol):
@@ -69,39 +73,40 @@ class CatalogStore:
             "settings": dict(row.settings),
         }
         self._by_path: dict[Path, str] = {}
-        self._by_stem: dict[str, list[str]] = {}
+        self._by_stem: dict[str, dict[str, Path]] = {}  # name -> content -> a file that has it
         for video in self._catalog.videos():
             if video.content_hash is None:
                 continue
             self._by_path[video.path] = video.content_hash
-            self._by_stem.setdefault(video.path.stem, []).append(video.content_hash)
+            self._by_stem.setdefault(video.path.stem, {})[video.content_hash] = video.path
 
     def close(self) -> None:
         """Closes the catalog."""
         self._catalog.close()
 
-    def _content_hash(self, sample: Sample) -> str | None:
-        """The content hash of the sample's video, or None where the catalog does not have it.
+    def _find(self, sample: Sample) -> tuple[str, Path] | None:
+        """Content hash and file of the sample's video, or None where the catalog has it not.
 
         Raises:
             DataError: several different videos of the catalog bear the sample's name.
         """
         if sample.video is not None and sample.video in self._by_path:
-            return self._by_path[sample.video]
-        hashes = set(self._by_stem.get(sample.vid, ()))
-        if len(hashes) > 1:
+            return self._by_path[sample.video], sample.video
+        named = self._by_stem.get(sample.vid, {})
+        if len(named) > 1:
             raise DataError(
-                f"{self.source}: {len(hashes)} different videos are called {sample.vid!r}",
+                f"{self.source}: {len(named)} different videos are called {sample.vid!r}",
                 remedy='name the file in the data set: "video": path relative to the JSONL',
             )
-        return hashes.pop() if hashes else None
+        return next(iter(named.items()), None)
 
     def get(self, sample: Sample) -> StoredVideo | None:
         """The features of the sample's video, or None where it is not indexed."""
-        content_hash = self._content_hash(sample)
-        if content_hash is None:
+        found = self._find(sample)
+        if found is None:
             return None
+        content_hash, file = found
         stored = self._catalog.features(content_hash, self._extractor_id)
         if stored is None or len(stored.features) == 0:
             return None
-        return StoredVideo(stored.features, stored.cells)
+        return StoredVideo(stored.features, stored.cells, file)

@@ -57,6 +57,16 @@ RANDOM = {
 }
 """The three protocols of chance, by the name of their row."""
 
+PROTOCOLS = {
+    "prior": "where most training moments lie, as a share of the video",
+    "random": "start uniform over the video, end uniform after it",
+    "random-two-points": "two uniform points of the video, the earlier is the start",
+    "random-windows": "any of all 64, 128 and 256 frames long windows at 24 a second, which follow "
+    "one another without overlap",
+    "whole-video": "all of the video",
+}
+"""What each row without a model does, by its name."""
+
 
 def prior_spans(samples: Sequence[Sample], prior: Sequence[PriorSpan]) -> list[Prediction]:
     """The prior's spans, scaled to each query's video."""

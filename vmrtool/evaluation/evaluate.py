@@ -11,10 +11,11 @@ from vmrtool.assets import find_model
 from vmrtool.datasets.dataset import Dataset
 from vmrtool.datasets.prior import PriorSpan
 from vmrtool.errors import ModelError
-from vmrtool.evaluation.baselines import RANDOM, prior_spans, whole_video
+from vmrtool.evaluation.baselines import PROTOCOLS, RANDOM, prior_spans, whole_video
 from vmrtool.evaluation.corpus import hit_kind, score_corpus
 from vmrtool.evaluation.groups import BREAKDOWNS
 from vmrtool.evaluation.metrics import Prediction, score_each, truths_of
+from vmrtool.evaluation.printed import PrintedTable
 from vmrtool.evaluation.rows import Figures, Row, breakdown, joined
 from vmrtool.evaluation.within import predict
 from vmrtool.grounding.checkpoint import ExtractorSpec, GroundingModel, load_model
@@ -41,27 +42,46 @@ class Contestant:
         spans = self.models[0].training.get("prior")
         return [tuple(span) for span in spans] if spans else None
 
+    def shown(self, dataset: Dataset, *, zeroed: bool, shuffled: bool) -> Dataset:
+        """The data set as these models are shown it: blind ones see zeros in any case."""
+        if zeroed or self.blind:
+            return dataset.blind()
+        return dataset.shuffled() if shuffled else dataset
 
-def load_contestant(ref: str, device: torch.device) -> Contestant:
+
+def load_contestant(ref: str, device: torch.device, variant: str | None = None) -> Contestant:
     """A model by zoo name, run folder or file; a folder of runs with several seeds is one method.
 
+    Args:
+        ref: what names it.
+        device: where its networks go.
+        variant: refuse models of another one.
+
     Raises:
-        MissingError, ModelError: there is no such model, or it cannot be used.
+        MissingError, ModelError: there is no such model, it cannot be used, or is of another
+            variant.
     """
     folder = Path(ref).expanduser()
     seeds = sorted(folder.glob("seed-*/model.safetensors")) if folder.is_dir() else []
     if seeds and not (folder / "model.safetensors").exists():
-        return Contestant(folder.resolve().name, tuple(load_model(p, device) for p in seeds))
+        return Contestant(
+            folder.resolve().name, tuple(load_model(p, device, variant=variant) for p in seeds)
+        )
     found = find_model(ref)
-    return Contestant(found.name, (load_model(found.require_checkpoint(), device),))
+    return Contestant(
+        found.name, (load_model(found.require_checkpoint(), device, variant=variant),)
+    )
 
 
 @dataclass(frozen=True)
 class Evaluation:
-    """The rows of an evaluation, and the first model's predictions for every query."""
+    """The rows of an evaluation, and what the first of them answered to every query.
+
+    `answers` are, of the models and then of others, the first run's, in the order of the rows.
+    """
 
     rows: tuple[Row, ...]
-    predictions: tuple[Prediction, ...]
+    answers: tuple[tuple[Prediction, ...], ...]
 
     def to_json(
         self,
@@ -71,6 +91,7 @@ class Evaluation:
         corpus: bool,
         by: str | None = None,
         split: str | None = None,
+        printed: PrintedTable | None = None,
     ) -> dict[str, Any]:
         """The document `vmrtool.eval/1`.
 
@@ -80,6 +101,7 @@ class Evaluation:
             corpus: whether the archives were searched; says then what counted as a hit.
             by: a way of `BREAKDOWNS` to divide the queries; adds each group's figures.
             split: the split of a named data set.
+            printed: the paper's table to stand beside.
         """
         samples = [sample for part in parts for sample in part.samples]
         document: dict[str, Any] = {
@@ -89,7 +111,12 @@ class Evaluation:
             "truth": truth,
             "pairs": len(samples),
             "rows": [row.to_json() for row in self.rows],
+            "baselines": {
+                row.method: PROTOCOLS[row.method] for row in self.rows if row.method in PROTOCOLS
+            },
         }
+        if printed is not None:
+            document["printed"] = printed.to_json()
         if corpus:
             document["hit"] = hit_kind(samples)
         if by is not None:
@@ -102,7 +129,7 @@ def evaluate(
     parts: Sequence[Dataset],
     contestants: Sequence[Contestant],
     *,
-    others: Sequence[tuple[str, Sequence[Prediction]]] = (),
+    others: Sequence[tuple[str, list[Prediction]]] = (),
     prior: Sequence[PriorSpan] | None = None,
     truth: str = "raw",
     zeroed: bool = False,
@@ -130,32 +157,38 @@ def evaluate(
     samples = [sample for part in parts for sample in part.samples]
     truths = truths_of(samples, truth)
     rows: list[Row] = []
-    kept: list[list[Prediction]] = []
+    answers: list[tuple[Prediction, ...]] = []
     for contestant in contestants:
-        dark = zeroed or contestant.blind
         runs = []
+        answered: list[tuple[Prediction, ...]] = []
         for model in contestant.models:
             found: list[Prediction] = []
             archives: list[Figures] = []
             for part in parts:
                 check_fit(model, part)
-                shown = part.blind() if dark else part.shuffled() if shuffled else part
+                shown = contestant.shown(part, zeroed=zeroed, shuffled=shuffled)
                 found += predict(model, shown, progress=progress)
                 if corpus:
                     archives.append(score_corpus(model, shown, progress=progress))
             runs.append(score_each(found, truths) | joined(archives))
-            kept.append(found)
-        label = " (blind)" if contestant.blind else " (shown zeros)" if zeroed else ""
-        label += " (shuffled)" if shuffled and not dark else ""
+            answered.append(tuple(found))
+        answers.append(answered[0])
+        told = contestant.name == "blind"
+        label = (
+            ("" if told else " (blind)") if contestant.blind else " (shown zeros)" if zeroed else ""
+        )
+        label += " (shuffled)" if shuffled and not (zeroed or contestant.blind) else ""
         rows.append(Row(contestant.name + label, tuple(runs)))
-    rows += [Row(name, (score_each(found, truths),)) for name, found in others]
+    for name, found in others:
+        rows.append(Row(name, (score_each(found, truths),)))
+        answers.append(tuple(found))
     if prior:
         rows.append(Row("prior", (score_each(prior_spans(samples, prior), truths),)))
     for name, draw in RANDOM.items():
         draws = (draw(samples, seed) for seed in range(RANDOM_DRAWS))
         rows.append(Row(name, tuple(score_each(found, truths) for found in draws)))
     rows.append(Row("whole-video", (score_each(whole_video(samples), truths),)))
-    return Evaluation(tuple(rows), tuple(kept[0]) if kept else ())
+    return Evaluation(tuple(rows), tuple(answers))
 
 
 def check_fit(model: GroundingModel, dataset: Dataset) -> None:

@@ -20,16 +20,6 @@ SLACK = 1e-9  # an IoU that is 0.7 but for rounding counts as 0.7
 Prediction = Sequence[tuple[float, float, float]]  # start, end, score; best first
 
 
-def best_iou(prediction: Prediction, truth: Sequence[Window], top: int) -> NDArray[np.float64]:
-    """Best IoU of each of the first `top` predicted moments with any true one -> (<= top,)."""
-    spans = np.array([moment[:2] for moment in prediction[:top]], dtype=np.float64).reshape(-1, 2)
-    others = np.array(truth, dtype=np.float64).reshape(-1, 2)
-    if len(spans) == 0 or len(others) == 0:
-        return np.zeros(len(spans))
-    best: NDArray[np.float64] = span_iou(spans, others).max(axis=1)
-    return best
-
-
 def metric_names() -> list[str]:
     """The names of the figures `score` gives, in order of report."""
     return [f"R@{n}_IoU{m}" for n in RANKS for m in THRESHOLDS] + ["mIoU"]
@@ -41,16 +31,24 @@ def score_each(
     """The figures of every single query: name -> (Q,), 0 or 100 for a recall, IoU x 100."""
     if len(predictions) != len(truths):
         raise ValueError(f"{len(predictions)} predictions for {len(truths)} queries")
-    figures = {name: np.zeros(len(truths)) for name in metric_names()}
-    for q, (prediction, truth) in enumerate(zip(predictions, truths, strict=True)):
-        ious = best_iou(prediction, truth, max(RANKS))
-        if len(ious) == 0:
-            continue
-        for n in RANKS:
-            for m in THRESHOLDS:
-                figures[f"R@{n}_IoU{m}"][q] = 100.0 * bool((ious[:n] >= m - SLACK).any())
-        figures["mIoU"][q] = 100.0 * ious[0]
+    first = [[moment[:2] for moment in prediction[: max(RANKS)]] for prediction in predictions]
+    # Padding is a span of no length at no time: it overlaps nothing.
+    ious = span_iou(_padded(first), _padded(truths)).max(axis=2)
+    figures = {}
+    for n in RANKS:
+        for m in THRESHOLDS:
+            figures[f"R@{n}_IoU{m}"] = 100.0 * (ious[:, :n] >= m - SLACK).any(axis=1)
+    figures["mIoU"] = 100.0 * ious[:, 0]
     return figures
+
+
+def _padded(rows: Sequence[Sequence[Window]]) -> NDArray[np.float64]:
+    """Spans of Q queries as (Q, at least 1, 2), -1 to -1 where a query has fewer."""
+    padded = np.full((len(rows), max([1, *map(len, rows)]), 2), -1.0)
+    for spans, row in zip(padded, rows, strict=True):
+        if row:
+            spans[: len(row)] = row
+    return padded
 
 
 def score(

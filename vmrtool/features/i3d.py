@@ -2,15 +2,24 @@
 
 Parameter names are those of the public PyTorch checkpoints (`rgb_imagenet.pt`,
 `rgb_charades.pt`), so that their state dicts load as they are. Convolutions and pools pad as
-TensorFlow's SAME does, which depends on the input's size and may be uneven.
+TensorFlow's SAME does, which depends on the input's size and may be uneven. In time a caller may
+say the padding, where maps are a piece of longer ones (see `dense.py`).
 """
 
 import functools
+from collections.abc import Callable
+from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
+
+from vmrtool.features.network import Network
+
+Triple = tuple[int, int, int]
+Ends = tuple[int, int]
+"""Padding in time, before and after."""
 
 # Channels of each Inception block: 1x1; 1x1 -> 3x3x3; 1x1 -> 3x3x3; pool -> 1x1.
 _BLOCKS: dict[str, tuple[int, int, int, int, int, int]] = {
@@ -25,12 +34,14 @@ _BLOCKS: dict[str, tuple[int, int, int, int, int, int]] = {
     "Mixed_5c": (384, 192, 384, 48, 128, 128),
 }
 # Max pools by the layer they come before: (kernel, stride) over (time, height, width).
-_POOLS: dict[str, tuple[tuple[int, int, int], tuple[int, int, int]]] = {
+_POOLS: dict[str, tuple[Triple, Triple]] = {
     "Conv3d_2b_1x1": ((1, 3, 3), (1, 2, 2)),
     "Mixed_3b": ((1, 3, 3), (1, 2, 2)),
     "Mixed_4b": ((3, 3, 3), (2, 2, 2)),
     "Mixed_5b": ((2, 2, 2), (2, 2, 2)),
 }
+STEP = 8
+"""Frames from one step of the trunk's output to the next."""
 
 
 def scaled(channels: int, width: float) -> int:
@@ -39,14 +50,17 @@ def scaled(channels: int, width: float) -> int:
 
 
 def same_padding(
-    size: torch.Size, kernel: tuple[int, int, int], stride: tuple[int, int, int]
+    size: torch.Size, kernel: Triple, stride: Triple, ends: Ends | None = None
 ) -> tuple[int, ...]:
-    """SAME padding of the last three dimensions of `size`, in the order `F.pad` takes it."""
+    """SAME padding of the last three dimensions of `size`, in the order `F.pad` takes it.
+
+    The first of the three is time, which is padded by `ends` where they are given.
+    """
     pads: list[int] = []
     for length, k, s in zip(reversed(size[-3:]), reversed(kernel), reversed(stride), strict=True):
         total = max(k - s if length % s == 0 else k - length % s, 0)
         pads += [total // 2, total - total // 2]
-    return tuple(pads)
+    return tuple(pads) if ends is None else (*pads[:4], *ends)
 
 
 class ConvUnit(nn.Module):
@@ -57,34 +71,43 @@ class ConvUnit(nn.Module):
         self.kernel, self.stride = (kernel,) * 3, (stride,) * 3
         self.conv3d = nn.Conv3d(in_channels, out_channels, kernel, stride=stride, bias=False)
         self.bn: nn.Module = nn.BatchNorm3d(out_channels, eps=1e-3, momentum=0.01)
+        self._onednn = False
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Convolve, normalise, rectify."""
+    def forward(self, x: Tensor, ends: Ends | None = None) -> Tensor:
+        """Convolve, normalise, rectify; time is padded by `ends`, else as SAME does."""
         low_w, high_w, low_h, high_h, low_t, high_t = same_padding(
-            x.shape, self.kernel, self.stride
+            x.shape, self.kernel, self.stride, ends
         )
-        if (low_t, low_h, low_w) == (high_t, high_h, high_w):
+        padding = (low_t, low_h, low_w)
+        if padding != (high_t, high_h, high_w):
             # Even padding is left to the convolution, which saves a copy of the input.
-            padding = (low_t, low_h, low_w)
-            x = F.conv3d(x, self.conv3d.weight, self.conv3d.bias, self.stride, padding)
+            x = F.pad(x, (low_w, high_w, low_h, high_h, low_t, high_t))
+            padding = (0, 0, 0)
+        weight, bias = self.conv3d.weight, self.conv3d.bias
+        if self._onednn and x.device.type == "cpu" and x.dtype == torch.float32:
+            # PyTorch has small inputs convolved by slower code, which also loses the layout.
+            ones = (1, 1, 1)
+            x = torch.mkldnn_convolution(x, weight, bias, padding, self.stride, ones, 1)
         else:
-            x = self.conv3d(F.pad(x, (low_w, high_w, low_h, high_h, low_t, high_t)))
-        return F.relu(self.bn(x))
+            x = F.conv3d(x, weight, bias, self.stride, padding)
+        return F.relu(self.bn(x), inplace=True)
 
     def fold(self) -> None:
         """Take the batch norm's fixed scale and shift into the convolution."""
         if isinstance(self.bn, nn.BatchNorm3d):
             self.conv3d = fuse_conv_bn_eval(self.conv3d, self.bn)
             self.bn = nn.Identity()
+            self._onednn = torch.backends.mkldnn.is_available()
 
 
-def max_pool(x: Tensor, kernel: tuple[int, int, int], stride: tuple[int, int, int]) -> Tensor:
+def max_pool(x: Tensor, kernel: Triple, stride: Triple, ends: Ends | None = None) -> Tensor:
     """SAME max pool of rectified maps (B, C, T, H, W), for which zero padding is exact.
 
     Space first, as 2-D pools of all frames, then time: with channels last this is several times
-    faster on a CPU than `max_pool3d`, and the result is the same to the last bit.
+    faster on a CPU than `max_pool3d`, and the result is the same to the last bit. Time is padded
+    by `ends`, else as SAME does.
     """
-    low_w, _, low_h, _, low_t, high_t = same_padding(x.shape, kernel, stride)
+    low_w, _, low_h, _, low_t, high_t = same_padding(x.shape, kernel, stride, ends)
     frames = x.transpose(1, 2)  # (B, T, C, H, W)
     # SAME pads at most one more on the far side, which is what ceil_mode adds.
     pooled = F.max_pool2d(
@@ -93,7 +116,8 @@ def max_pool(x: Tensor, kernel: tuple[int, int, int], stride: tuple[int, int, in
     maps = pooled.unflatten(0, frames.shape[:2]).transpose(1, 2)
     if kernel[0] == 1:
         return maps
-    maps = F.pad(maps, (0, 0, 0, 0, low_t, high_t))
+    if low_t or high_t:
+        maps = F.pad(maps, (0, 0, 0, 0, low_t, high_t))
     steps = (maps.shape[2] - kernel[0]) // stride[0] + 1
     shifted = [
         maps[:, :, k : k + stride[0] * (steps - 1) + 1 : stride[0]] for k in range(kernel[0])
@@ -115,10 +139,16 @@ class InceptionBlock(nn.Module):
         self.b3b = ConvUnit(in_channels, c3)
         self.out_channels = c0 + c1b + c2b + c3
 
-    def forward(self, x: Tensor) -> Tensor:
-        """(B, C, T, H, W) -> (B, out_channels, T, H, W)."""
-        pooled = max_pool(x, (3, 3, 3), (1, 1, 1))
-        branches = (self.b0(x), self.b1b(self.b1a(x)), self.b2b(self.b2a(x)), self.b3b(pooled))
+    def forward(self, x: Tensor, ends: Ends = (1, 1)) -> Tensor:
+        """(B, C, T, H, W) -> (B, out_channels, T', H, W); T' is T less what `ends` do not pad."""
+        inner = x[:, :, 1 - ends[0] : x.shape[2] - (1 - ends[1])]
+        pooled = max_pool(x, (3, 3, 3), (1, 1, 1), ends)
+        branches = (
+            self.b0(inner),
+            self.b1b(self.b1a(x), ends),
+            self.b2b(self.b2a(x), ends),
+            self.b3b(pooled),
+        )
         return torch.cat(branches, dim=1)
 
 
@@ -134,7 +164,28 @@ class ScoreLayer(nn.Module):
         return self.conv3d(features[..., None, None])[..., 0, 0]
 
 
-class InceptionI3D(nn.Module):
+@dataclass(frozen=True)
+class Layer:
+    """A part of the trunk that sees `kernel` maps in time for one output, every `stride`.
+
+    Attributes:
+        run: maps (B, C, T, H, W) and the padding of their ends, to the next maps.
+        kernel: maps in time that one of its outputs sees.
+        stride: maps from one output to the next.
+    """
+
+    run: Callable[[Tensor, Ends], Tensor]
+    kernel: int
+    stride: int
+
+    @property
+    def ends(self) -> Ends:
+        """SAME padding of an even number of maps."""
+        total = max(self.kernel - self.stride, 0)
+        return total // 2, total - total // 2
+
+
+class InceptionI3D(Network):
     """Inception-I3D.
 
     Args:
@@ -161,32 +212,64 @@ class InceptionI3D(nn.Module):
 
     def trunk(self, clips: Tensor) -> Tensor:
         """Feature maps of `clips` (B, 3, T, H, W) in [-1, 1]: (B, dim, ~T/8, ~H/32, ~W/32)."""
-        x = self.Conv3d_1a_7x7(clips)
-        for name in ("Conv3d_2b_1x1", "Conv3d_2c_3x3", *_BLOCKS):
+        x = clips
+        for name in ("Conv3d_1a_7x7", "Conv3d_2b_1x1", "Conv3d_2c_3x3", *_BLOCKS):
             if name in _POOLS:
                 x = max_pool(x, *_POOLS[name])
             x = self.get_submodule(name)(x)
         return x
 
+    def layers(self) -> list[Layer]:
+        """The trunk as a chain of layers, for going through it piece by piece."""
+
+        def stem(x: Tensor, ends: Ends) -> Tensor:
+            x = max_pool(self.Conv3d_1a_7x7(x, ends), *_POOLS["Conv3d_2b_1x1"])
+            return self.Conv3d_2b_1x1(x)
+
+        def second(x: Tensor, ends: Ends) -> Tensor:
+            return max_pool(self.Conv3d_2c_3x3(x, ends), *_POOLS["Mixed_3b"])
+
+        def pool(kernel: Triple, stride: Triple) -> Layer:
+            return Layer(lambda x, ends: max_pool(x, kernel, stride, ends), kernel[0], stride[0])
+
+        layers = [Layer(stem, 7, 2), Layer(second, 3, 1)]
+        for name in _BLOCKS:
+            if name in _POOLS and name != "Mixed_3b":
+                layers.append(pool(*_POOLS[name]))
+            layers.append(Layer(self.get_submodule(name), 3, 1))
+        return layers
+
+    def pool(self, steps: Tensor) -> Tensor:
+        """Averages steps of the trunk (B, dim, T) in pairs: (B, dim, T - 1), one stays one.
+
+        That is the time part of the published network's (2, 7, 7) average pool.
+        """
+        return F.avg_pool1d(steps, 2, stride=1) if steps.shape[2] > 1 else steps
+
     def forward(self, clips: Tensor) -> Tensor:
         """Features of `clips` (B, 3, T, H, W) in [-1, 1], before averaging over time.
 
-        Space is averaged whole and time in pairs, as the published (2, 7, 7) average pool does
-        on 224 x 224 input; 64 frames give T' = 7 steps.
+        Space is averaged whole and time in pairs, as the published network does on 224 x 224
+        input; 64 frames give T' = 7 steps.
 
         Returns:
-            (B, dim, T').
+            float32 (B, dim, T').
         """
-        steps = self.trunk(clips).mean(dim=(3, 4))
-        return F.avg_pool1d(steps, 2, stride=1) if steps.shape[2] > 1 else steps
+        return self.pool(self.trunk(clips).float().mean(dim=(3, 4)))
 
     def scores(self, features: Tensor) -> Tensor:
         """Class scores (B, classes, T') of `features` (B, dim, T')."""
+        features = features.to(self.logits.conv3d.weight.dtype)
         return self.logits(self.dropout(features))
+
+    def compute(self, clips: Tensor, scores: bool) -> tuple[Tensor, Tensor | None]:
+        """Features (B, dim, T') of `clips`, and class scores (B, classes, T') if asked for."""
+        features = self(clips)
+        return features, self.scores(features).float() if scores else None
 
     def fold_batch_norms(self) -> None:
         """Make the network ready for inference only: same output, one pass a layer less."""
-        self.eval()
+        super().fold_batch_norms()
         for module in self.modules():
             if isinstance(module, ConvUnit):
                 module.fold()

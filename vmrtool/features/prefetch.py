@@ -1,17 +1,20 @@
-"""Decoding ahead: worker threads that turn videos into windows while the network computes."""
+"""Decoding ahead: worker threads that turn videos into clips while the network computes."""
 
 import queue
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
+from typing import Protocol
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from vmrtool.errors import MediaError
-from vmrtool.features.windows import Tiling, WindowCutter, tile
+from vmrtool.features.windows import Tiling
 from vmrtool.media.decode import FrameReader
 from vmrtool.media.geometry import Framing
 
@@ -20,16 +23,17 @@ _POLL_S = 0.1
 
 
 @dataclass(frozen=True)
-class Window:
-    """The next window of a video: its pictures, uint8 (H, W, 3) each, shared with others."""
+class Clip:
+    """The next clip of a video: its frames, uint8 (T, H, W, 3), and whether it is the last."""
 
     video: int
-    pictures: tuple[Picture, ...]
+    frames: Tensor
+    last: bool
 
 
 @dataclass(frozen=True)
 class End:
-    """All windows of a video have come."""
+    """All clips of a video have come."""
 
     video: int
     path: Path
@@ -40,39 +44,57 @@ class End:
 
 @dataclass(frozen=True)
 class Failure:
-    """A video could not be decoded; windows of it that came are void."""
+    """A video could not be decoded; clips of it that came are void."""
 
     video: int
     path: Path
     error: MediaError
 
 
-Event = Window | End | Failure
+Event = Clip | End | Failure
+
+
+class Cutter(Protocol):
+    """Cuts one video's frames into clips."""
+
+    def push(self, frame: Picture) -> Iterator[tuple[Picture, ...]]:
+        """Takes the next frame; yields the clips it completes."""
+
+    def finish(self) -> Iterator[tuple[Picture, ...]]:
+        """Yields what is left once there are no more."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How videos become clips.
+
+    Attributes:
+        fps: frames a second.
+        framing: resize and crop of every frame.
+        cutter: makes what cuts one video.
+        tiling: the windows of a video of so many frames and seconds.
+        pinned: whether clips lie where a GPU can fetch them by itself.
+    """
+
+    fps: float
+    framing: Framing
+    cutter: Callable[[], Cutter]
+    tiling: Callable[[int, float], Tiling]
+    pinned: bool = False
 
 
 class DecodeAhead:
-    """Decodes videos in `workers` threads, at most `ahead` windows before whoever iterates.
+    """Decodes videos in `workers` threads, at most `ahead` clips before whoever iterates.
 
-    Threads take the next path when they are free; the windows of one video come in order, those
-    of different videos mixed. Each thread holds the frames of one window, so memory does not
-    depend on how long or how many the videos are. Leaving the `with` block stops them.
+    Threads take the next path when they are free; the clips of one video come in order, those of
+    different videos mixed. Each thread holds the frames of one clip and what it has cut, so memory
+    does not depend on how long or how many the videos are. Leaving the `with` block stops them.
     """
 
-    def __init__(
-        self,
-        paths: Iterable[Path],
-        *,
-        fps: float,
-        frames: int,
-        stride: int,
-        framing: Framing,
-        workers: int,
-        ahead: int,
-    ) -> None:
+    def __init__(self, paths: Iterable[Path], plan: Plan, *, workers: int, ahead: int) -> None:
         self._paths = enumerate(paths)
         self._paths_lock = threading.Lock()
-        self._fps, self._frames, self._stride = fps, frames, stride
-        self._framing = framing
+        self._plan = plan
         self._events: queue.Queue[Event | BaseException | None] = queue.Queue(maxsize=ahead)
         self._stop = threading.Event()
         self._threads = [
@@ -127,23 +149,26 @@ class DecodeAhead:
         self._put(None)
 
     def _decode(self, video: int, path: Path) -> None:
-        cutter: WindowCutter[Picture] = WindowCutter(self._frames, self._stride)
-        with FrameReader(path, fps=self._fps, framing=self._framing) as reader:
+        plan = self._plan
+        cutter = plan.cutter()
+        with FrameReader(path, fps=plan.fps, framing=plan.framing) as reader:
             for picture in reader:
-                for window in cutter.push(picture):
-                    self._put(Window(video, window))
+                for pictures in cutter.push(picture):
+                    self._put(Clip(video, self._stacked(pictures), last=False))
                 if self._stop.is_set():
                     return
-        for window in cutter.finish():
-            self._put(Window(video, window))
-        tiling = tile(
-            reader.ticks,
-            fps=self._fps,
-            frames=self._frames,
-            stride=self._stride,
-            duration_s=reader.duration_s,
-        )
+        rest = list(cutter.finish())
+        for number, pictures in enumerate(rest, start=1):
+            self._put(Clip(video, self._stacked(pictures), last=number == len(rest)))
+        tiling = plan.tiling(reader.ticks, reader.duration_s)
         self._put(End(video, path, tiling, reader.duration_s, reader.truncated))
+
+    def _stacked(self, pictures: tuple[Picture, ...]) -> Tensor:
+        """Pictures as one tensor (T, H, W, 3)."""
+        shape = (len(pictures), *pictures[0].shape)
+        frames = torch.empty(shape, dtype=torch.uint8, pin_memory=self._plan.pinned)
+        np.stack(pictures, out=frames.numpy())
+        return frames
 
     def _put(self, event: Event | BaseException | None) -> None:
         """Hands an event over, waiting while too many are waiting, unless all is over."""

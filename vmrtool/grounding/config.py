@@ -8,6 +8,8 @@ from vmrtool.errors import UsageError
 
 VARIANTS = ("ci-mha", "ci-mha-no-ms", "mha", "mha-ms")
 READINGS = ("aligned", "broadcast", "skip")
+QUERY_ENCODERS = ("words", "glove")
+DECODINGS = ("product", "expected")
 INITIAL_STATES = ("zero", "random")
 MOST_HEADS = 8
 
@@ -34,10 +36,18 @@ class GroundingConfig:
     "broadcast" (its mean over words at every snippet), "skip" (A v_q + v_hat).
     literal_eq8: attend over q as eq. 8 prints, instead of q_hat.
     initial_states: first states of the start/end LSTMs, "zero" or "random".
-    tune_words: whether word vectors are trained.
+    query_encoder: where word vectors come from: "words" are learned with the network, "glove" are
+    given ones to start from.
+    tune_words: whether word vectors are trained; word_scale: the standard deviation that given ones
+    are brought to; word_width: None reads them at their own width, a number has a learned linear
+    projection bring them to that width first.
     dropout: after each attention, inside each feed-forward layer and each MLP, and on s;
     input_dropout: on features and word vectors; word_dropout: share of words read as <unk> while
     training, so that <unk> is learned. The paper prints none of the three.
+    match: snippets and words meet directly, before any attention: the retrieval head is two linear
+    maps, of the features and of the word vectors, and what it says of each snippet is joined to s.
+    decoding: how spans are chosen, by the "product" P_start P_end, as printed, or by the "expected"
+    fit; decoding_segment: weight of the segment logits inside a span, with "expected".
     retrieval_dim: width of the pooled vectors; detach_retrieval: the retrieval head learns from
     v_hat and q_hat without changing them.
     """
@@ -55,10 +65,16 @@ class GroundingConfig:
     reading: str = "aligned"
     literal_eq8: bool = False
     initial_states: str = "zero"
+    query_encoder: str = "words"
     tune_words: bool = True
+    word_scale: float = 1.0
+    word_width: int | None = None
     dropout: float = 0.1
     input_dropout: float = 0.0
     word_dropout: float = 0.0
+    match: bool = False
+    decoding: str = "product"
+    decoding_segment: float = 0.0
     retrieval_dim: int = 128
     detach_retrieval: bool = False
 
@@ -68,6 +84,8 @@ class GroundingConfig:
             ("variant", VARIANTS),
             ("reading", READINGS),
             ("initial_states", INITIAL_STATES),
+            ("query_encoder", QUERY_ENCODERS),
+            ("decoding", DECODINGS),
         ):
             value = getattr(self, name)
             if value not in allowed:
@@ -75,6 +93,19 @@ class GroundingConfig:
         for name in ("video_dim", "dim", "word_dim", "max_words", "max_snippets", "retrieval_dim"):
             if getattr(self, name) < 1:
                 raise UsageError(f"{name} is {getattr(self, name)}; it must be at least 1")
+        for name in ("video_width", "word_width"):
+            width = getattr(self, name)
+            if width is not None and width < 1:
+                raise UsageError(f"{name} is {width}; leave it out, or take at least 1")
+        if self.decoding_segment < 0:
+            raise UsageError(f"decoding_segment is {self.decoding_segment}; it must be 0 or more")
+        if self.decoding_segment > 0 and self.decoding != "expected":
+            raise UsageError(
+                "decoding_segment counts with decoding 'expected' only",
+                remedy="set network.decoding=expected, or leave network.decoding_segment out",
+            )
+        if self.word_scale <= 0:
+            raise UsageError(f"word_scale is {self.word_scale}; it must be above 0")
         if self.vocabulary_size < 2:
             raise UsageError("vocabulary_size counts <pad> and <unk>: it must be at least 2")
         if self.dim % 2:

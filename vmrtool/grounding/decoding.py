@@ -5,12 +5,16 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from vmrtool.grounding.config import GroundingConfig
+from vmrtool.grounding.expectation import expected_fit
+from vmrtool.grounding.network import GroundingOutput
+
 
 class Span(NamedTuple):
     """One predicted moment of a window.
 
-    start, end: seconds; probability: P_start(first) P_end(last); first, last: its snippets, both
-    inside.
+    start, end: seconds; probability: P_start(first) P_end(last), or the expected fit where spans
+    are decoded by that; first, last: its snippets, both inside.
     """
 
     start: float
@@ -28,6 +32,8 @@ def decode_spans(
     *,
     top: int = 5,
     nms_iou: float = 0.5,
+    inside: Tensor | None = None,
+    expected: bool = False,
 ) -> list[list[Span]]:
     """The best spans of each row, most probable first, at most `top`.
 
@@ -35,13 +41,18 @@ def decode_spans(
     each snippet stands for. Spans are all i <= j over real snippets, with probability
     P_start(i) P_end(j); equal ones are taken by earlier start, then earlier end. A span whose
     temporal IoU with a better one kept exceeds `nms_iou` is left out.
+    expected: rank spans by `expected_fit` instead, where the weight of a span is that product times
+    the exponential of the sum over it of `inside` (B, N), if given.
     """
     batch, n = p_start.shape
     device = p_start.device
     cells = cells.to(device, torch.float64).expand(batch, n, 2)
     joint = p_start.double()[:, :, None] * p_end.double()[:, None, :]
     ordered = torch.ones(n, n, dtype=torch.bool, device=device).triu()
-    joint = joint.masked_fill(~(ordered & mask[:, :, None] & mask[:, None, :]), -1.0)
+    possible = ordered & mask[:, :, None] & mask[:, None, :]
+    if expected:
+        joint = expected_fit(_with_inside(joint, inside, mask).masked_fill(~possible, 0.0))
+    joint = joint.masked_fill(~possible, -1.0)
     starts, ends = cells[:, :, None, 0], cells[:, None, :, 1]
 
     rows = torch.arange(batch, device=device)
@@ -70,6 +81,39 @@ def decode_spans(
         union = (ends - starts) + (end - start)[:, None, None] - shared
         joint = joint.masked_fill(shared > nms_iou * union, -1.0)
     return kept
+
+
+def decode_output(
+    output: GroundingOutput, cells: Tensor, config: GroundingConfig, *, top: int, nms_iou: float
+) -> list[list[Span]]:
+    """The best spans of each row, as the network's settings say they are decoded.
+
+    cells (B, N, 2) or (N, 2) seconds; see `decode_spans`.
+    """
+    p_start, p_end = output.probabilities()
+    inside = None
+    if output.segment_logits is not None and config.decoding_segment > 0:
+        inside = config.decoding_segment * output.segment_logits
+    return decode_spans(
+        p_start,
+        p_end,
+        output.mask,
+        cells,
+        top=top,
+        nms_iou=nms_iou,
+        inside=inside,
+        expected=config.decoding == "expected",
+    )
+
+
+def _with_inside(joint: Tensor, inside: Tensor | None, mask: Tensor) -> Tensor:
+    """joint (B, N, N) times exp of the sum of inside (B, N) over each span, up to a factor."""
+    if inside is None:
+        return joint
+    sums = inside.double().masked_fill(~mask, 0.0).cumsum(dim=1)
+    before = torch.nn.functional.pad(sums, (1, 0))[:, :-1]
+    exponent = joint.log() + sums[:, None, :] - before[:, :, None]
+    return (exponent - exponent.amax(dim=(1, 2), keepdim=True)).exp()
 
 
 def span_presence(segment_logits: Tensor, first: int, last: int) -> float:

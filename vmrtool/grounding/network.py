@@ -18,12 +18,16 @@ from vmrtool.grounding.recurrent import BiLSTM
 from vmrtool.grounding.retrieval import RetrievalHead, separate_seed
 from vmrtool.text.vocabulary import Vocabulary
 
+# Cosines of snippets hardly differ: one number among hundreds has to be loud to be heard.
+_LIKENESS_SCALE = 10.0
+
 
 @dataclass(frozen=True)
 class EncodedVideo:
     """A video before it meets a query; it can be kept and met by many.
 
-    v_hat (B, N, D) of eq. 5; content (B, N, D) is v_hat without its positions; mask (B, N) bool.
+    v_hat (B, N, D) of eq. 5; content is what the retrieval head reads of it: v_hat without its
+    positions (B, N, D), or with `match` the features (B, N, Dv); mask (B, N) bool.
     """
 
     v_hat: Tensor
@@ -39,16 +43,18 @@ class EncodedVideo:
 class EncodedQuery:
     """A query before it meets a video: q (B, L, D) of eq. 3, q_hat (B, L, D) of eq. 6.
 
-    mask (B, L) bool.
+    content is what the retrieval head reads of it: q_hat, or with `match` the word vectors
+    (B, L, W); mask (B, L) bool.
     """
 
     q: Tensor
     q_hat: Tensor
+    content: Tensor
     mask: Tensor
 
     def select(self, rows: Tensor) -> "EncodedQuery":
         """The queries `rows` (R,) int64 names, in that order, repeats allowed."""
-        return EncodedQuery(self.q[rows], self.q_hat[rows], self.mask[rows])
+        return EncodedQuery(self.q[rows], self.q_hat[rows], self.content[rows], self.mask[rows])
 
 
 @dataclass(frozen=True)
@@ -92,7 +98,10 @@ class GroundingNetwork(nn.Module):
             config.vocabulary_size, config.word_dim, padding_idx=Vocabulary.pad
         )
         self.word_vectors.weight.requires_grad_(config.tune_words)
-        self.query_lstm = BiLSTM(config.word_dim, dim)
+        self.word_projection = (
+            nn.Linear(config.word_dim, config.word_width) if config.word_width else None
+        )
+        self.query_lstm = BiLSTM(config.word_width or config.word_dim, dim)
         self.query_attention = MultiHeadAttention(dim, heads)
         self.query_forward = _feed_forward(dim, dim, config.dropout)
 
@@ -111,7 +120,7 @@ class GroundingNetwork(nn.Module):
         elif config.reading != "broadcast":
             self.video_over_words = AttentionMap(dim, heads)
 
-        fused = 2 * dim if config.interacts else dim
+        fused = (2 * dim if config.interacts else dim) + config.match
         random_states = config.initial_states == "random"
         self.start_lstm = BiLSTM(fused, dim, random_states=random_states)
         self.end_lstm = BiLSTM(dim, dim, random_states=random_states)
@@ -126,18 +135,24 @@ class GroundingNetwork(nn.Module):
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(separate_seed())
             self.retrieval = RetrievalHead(
-                dim, config.retrieval_dim, detach=config.detach_retrieval
+                config.video_dim if config.match else dim,
+                config.word_dim if config.match else dim,
+                config.retrieval_dim,
+                linear=config.match,
+                detach=config.detach_retrieval,
             )
             self.retrieval.apply(_initialise)
 
     def set_word_vectors(self, matrix: Tensor) -> None:
         """Start from given word vectors (V, word_dim), row by row of the vocabulary.
 
-        They are scaled as a whole to a standard deviation of 1, that of learned ones at the start:
-        from vectors a third of that, as GloVe's are, training is slower for long.
+        They are scaled as a whole to the standard deviation word_scale. The default of 1 is that of
+        learned ones at the start: from vectors a third of that, as GloVe's are, training is slower
+        for long.
         """
         with torch.no_grad():
-            scaled = matrix / matrix[matrix.any(dim=1)].std().clamp(min=1e-6)
+            spread = matrix[matrix.any(dim=1)].std().clamp(min=1e-6)
+            scaled = matrix * (self.config.word_scale / spread)
             self.word_vectors.weight.copy_(scaled)
             self.word_vectors.weight[Vocabulary.pad] = 0.0
 
@@ -157,25 +172,31 @@ class GroundingNetwork(nn.Module):
                 f"{self.config.max_snippets}"
             )
         v0 = (features.to(self.feature_mean.dtype) - self.feature_mean) / self.feature_scale
-        v0 = self._input_dropout(v0).masked_fill(~mask[:, :, None], 0.0)
+        given = v0 = self._input_dropout(v0).masked_fill(~mask[:, :, None], 0.0)
         if self.video_projection is not None:
             v0 = self.video_projection(v0)
         v = self._dropout(self.video_attention(v0, v0, mask)) + v0
         content = self.video_forward(v)
-        return EncodedVideo(content + self.positions.weight[: v.shape[1]], content, mask)
+        v_hat = content + self.positions.weight[: v.shape[1]]
+        return EncodedVideo(v_hat, given if self.config.match else content, mask)
 
     def encode_query(self, words: Tensor, mask: Tensor) -> EncodedQuery:
         """Eq. 2, 3 and 6. words (B, L) int64 of the vocabulary, mask (B, L) bool."""
         if self.training and self.config.word_dropout > 0:
             dropped = torch.rand(words.shape, device=words.device) < self.config.word_dropout
             words = words.masked_fill(dropped & mask, Vocabulary.unk)
-        w0 = self._input_dropout(self.word_vectors(words)) * mask[:, :, None]
-        q0 = self.query_lstm(w0, mask)
+        given = w0 = self._input_dropout(self.word_vectors(words))
+        if self.word_projection is not None:
+            w0 = self.word_projection(w0)
+        q0 = self.query_lstm(w0 * mask[:, :, None], mask)
         q = self._dropout(self.query_attention(q0, q0, mask)) + q0
-        return EncodedQuery(q, self.query_forward(q), mask)
+        q_hat = self.query_forward(q)
+        return EncodedQuery(q, q_hat, given if self.config.match else q_hat, mask)
 
     def fuse(self, video: EncodedVideo, query: EncodedQuery) -> Tensor:
         """s of eq. 7 to 9 on the time axis: (B, N, 2 D), or (B, N, D) for "mha".
+
+        With `match` one more: how like the query each snippet is, less the window's mean.
 
         v_q has one row a word. A (B, N, L), the head-averaged attention of eq. 8, brings it back
         to time; config.reading names the other ways.
@@ -199,10 +220,14 @@ class GroundingNetwork(nn.Module):
         if self.config.reading == "skip":
             in_time = in_time + video.v_hat
         s = in_time if q_v is None else torch.cat([in_time, q_v], dim=-1)  # eq. 9
-        return self._dropout(s) * video.mask[:, :, None]
+        s = self._dropout(s)
+        if self.config.match:
+            likeness = self.retrieval.contrast(video.content, video.mask, query.content, query.mask)
+            s = torch.cat([s, _LIKENESS_SCALE * likeness[:, :, None]], dim=-1)
+        return s * video.mask[:, :, None]
 
     def predict(self, s: Tensor, mask: Tensor) -> GroundingOutput:
-        """Eq. 10 to 13 and 15. s (B, N, 2 D or D), 0 at padding; mask (B, N) bool."""
+        """Eq. 10 to 13 and 15. s (B, N, S) as `fuse` makes it, 0 at padding; mask (B, N) bool."""
         h_start = self.start_lstm(s, mask)
         h_end = self.end_lstm(h_start, mask)
         return GroundingOutput(

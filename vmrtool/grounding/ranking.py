@@ -64,15 +64,15 @@ def fit_ranking(
     """
     x = torch.tensor([[s, g, p or 0.0] for s, g, p in rows], dtype=torch.float64)
     y = torch.tensor(right, dtype=torch.bool)
-    winners, losers = [], []
+    # Only a choice with rows of both sides says anything; so neither list below can be empty.
     open_choices = [choice for choice in choices if len({bool(y[row]) for row in choice}) == 2]
-    for number, choice in enumerate(open_choices):
-        winners += [(number, row) for row in choice if y[row]]
-        losers += [(number, row) for row in choice if not y[row]]
-    if not winners:
+    if not open_choices:
         raise ValueError("fitting needs choices between right and wrong rows")
+    members = [(number, row) for number, choice in enumerate(open_choices) for row in choice]
+    pairs = torch.tensor(members, dtype=torch.int64)
+    won = y[pairs[:, 1]]
     spread = x.std(dim=0).clamp(min=1e-9)
-    direction = _direction(x / spread, torch.tensor(winners), torch.tensor(losers), ridge) / spread
+    direction = _direction(x / spread, pairs[won], pairs[~won], ridge) / spread
     bias, scale = _calibration(x @ direction, y.double())
     similarity, grounding, presence = (scale * direction).tolist()
     return RankingWeights(bias, similarity, grounding, presence)

@@ -13,14 +13,19 @@ from vmrtool.grounding.pooling import stretch_means
 
 
 class RetrievalHead(nn.Module):
-    """Pools, projects and normalises v_hat (without positions) and q_hat."""
+    """Pools, projects and normalises what stands for snippets and for words.
 
-    def __init__(self, width: int, width_out: int, *, detach: bool) -> None:
-        """detach: learn from the network's hidden values without changing them."""
+    That is v_hat (without positions) and q_hat, or features and word vectors as they come in.
+    """
+
+    def __init__(
+        self, video_width: int, query_width: int, width_out: int, *, linear: bool, detach: bool
+    ) -> None:
+        """linear: project by one linear map each; detach: learn without changing what is read."""
         super().__init__()
         self.detach = detach
-        self.video = _projection(width, width_out)
-        self.query = _projection(width, width_out)
+        self.video = _projection(video_width, width_out, linear)
+        self.query = _projection(query_width, width_out, linear)
 
     def stretch_vectors(self, content: Tensor, mask: Tensor, spans: Tensor) -> Tensor:
         """Unit vectors of stretches.
@@ -31,13 +36,26 @@ class RetrievalHead(nn.Module):
         pooled = stretch_means(content.detach() if self.detach else content, mask, spans)
         return F.normalize(self.video(pooled), dim=-1)
 
-    def query_vector(self, q_hat: Tensor, mask: Tensor) -> Tensor:
-        """Unit vectors (B, d) of queries q_hat (B, L, D), mask (B, L) bool."""
-        pooled = masked_mean(q_hat.detach() if self.detach else q_hat, mask)
+    def query_vector(self, content: Tensor, mask: Tensor) -> Tensor:
+        """Unit vectors (B, d) of queries: content (B, L, D), mask (B, L) bool."""
+        pooled = masked_mean(content.detach() if self.detach else content, mask)
         return F.normalize(self.query(pooled), dim=-1)
 
+    def contrast(self, video: Tensor, mask: Tensor, query: Tensor, query_mask: Tensor) -> Tensor:
+        """How much more like the query each snippet is than the window's mean snippet.
 
-def _projection(width: int, width_out: int) -> nn.Sequential:
+        video (B, N, D), mask (B, N) bool; query (B, L, D'), query_mask (B, L) bool -> cosines
+        (B, N), centred over real snippets, 0 at padding.
+        """
+        snippets = F.normalize(self.video(video.detach() if self.detach else video), dim=-1)
+        vector = self.query_vector(query, query_mask)
+        cosines = torch.einsum("bnd,bd->bn", snippets, vector)
+        return (cosines - masked_mean(cosines[:, :, None], mask)) * mask
+
+
+def _projection(width: int, width_out: int, linear: bool) -> nn.Module:
+    if linear:
+        return nn.Linear(width, width_out)
     return nn.Sequential(nn.Linear(width, width), nn.ReLU(), nn.Linear(width, width_out))
 
 

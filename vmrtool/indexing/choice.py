@@ -1,23 +1,20 @@
 """Which extractor fills a catalog: as the user asks, else as the catalog remembers, else i3d."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
 
-from vmrtool.assets import find_model, zoo
+from vmrtool.assets import SILENT, Progress, find_asset, find_model, weights_path, zoo
 from vmrtool.catalog import Catalog
-from vmrtool.config import ASSETS_VARIABLE, assets_folder
-from vmrtool.errors import MissingError, ModelError, UsageError, VmrtoolError
+from vmrtool.errors import AssetError, ModelError, UsageError, VmrtoolError
 from vmrtool.indexing.source import ExtractorSource
 
 DEFAULT_BACKBONE = "i3d"
 DEFAULT_MODEL = "charades"
-DEFAULT_STRIDE = 16
-DEFAULT_PRECISION = "float32"
-
-# How the published weights files are called.
-_PUBLISHED = {"i3d": "rgb_imagenet.pt", "i3d-charades": "rgb_charades.pt"}
+DEFAULT_SAMPLING = "windows"
+# What catalogs and recipes mean that do not say it.
+_OLD_PRECISION = "float32"
 
 
 class Spec(Protocol):
@@ -44,6 +41,7 @@ class Choice:
     weights: Path | None = None
     stride: int | None = None
     precision: str | None = None
+    sampling: str | None = None
     weights_sha256: str | None = None
 
     @classmethod
@@ -64,6 +62,7 @@ class Choice:
                 weights=None if weights is None else Path(weights),
                 stride=opened.setting("stride"),
                 precision=opened.setting("precision"),
+                sampling=opened.setting("sampling"),
                 weights_sha256=extractor.weights_sha256 if extractor else None,
             )
 
@@ -76,32 +75,43 @@ def find_extractor(
     batch_size: int | None,
     read_spec: ReadSpec,
     tell: Callable[[str], None],
+    progress: Progress = SILENT,
+    compiled: bool = False,
+    for_search: bool = True,
 ) -> ExtractorSource:
     """Load the extractor to index with.
 
-    A model that is asked for settles everything. A backbone, weights, stride or precision that are
-    asked for settle that, and the catalog's model stays only where it fits. Else it is what the
-    catalog remembers; where it remembers nothing, the model "charades" if it is here, else i3d.
+    A model that is asked for settles everything. A backbone, weights, stride, sampling or
+    precision that are asked for settle that, and the catalog's model stays only where it fits. Else
+    it is what the catalog remembers; where it remembers nothing, the model "charades" if it is
+    here, else i3d, in the precision that suits the device.
 
     Args:
         asked: what the command line says.
         before: what the catalog remembers.
-        device: as `choose_device` takes it.
+        device: as `choose_devices` takes it.
         batch_size: windows a batch; None for what fits the device.
         read_spec: reads what a model was trained on.
         tell: told in lines what was chosen and why, and what the user should know.
+        progress: told of weights that have to be downloaded.
+        compiled: whether `torch.compile` is to make the backbone faster.
+        for_search: whether the features are to be searched, so that it matters which grounding
+            model reads them.
 
     Raises:
         UsageError: values that are none, or contradict each other.
-        MissingError: there is no such model, or no weights.
+        MissingError: there is no such model, or its weights cannot be had.
         ModelError: weights that do not fit.
     """
-    if asked.model is not None and (asked.backbone or asked.stride or asked.precision):
+    settled = (asked.backbone, asked.stride, asked.precision, asked.sampling)
+    if asked.model is not None and any(settled):
         raise UsageError(
-            "--model settles backbone, stride and precision",
-            remedy="Leave out --model, or --backbone, --stride and --precision.",
+            "--model settles backbone, stride, sampling and precision",
+            remedy="Leave out --model, or --backbone, --stride, --sampling and --precision.",
         )
-    finder = _Finder(asked, before, device, batch_size, read_spec, tell)
+    finder = _Finder(
+        asked, before, device, batch_size, read_spec, tell, progress, compiled, for_search
+    )
     if asked.model is not None:
         return finder.for_model(asked.model)
     if asked == Choice():
@@ -122,6 +132,9 @@ class _Finder:
     batch_size: int | None
     read_spec: ReadSpec
     tell: Callable[[str], None]
+    progress: Progress
+    compiled: bool
+    for_search: bool
 
     def for_model(self, name: str) -> ExtractorSource:
         """The extractor that a grounding model reads the features of."""
@@ -140,8 +153,9 @@ class _Finder:
             model=name if name in zoo() else str(Path(name).expanduser().absolute()),
             backbone=backbone,
             weights=self._weights(backbone, model.backbone_weights),
-            stride=settings.get("stride", DEFAULT_STRIDE),
-            precision=settings.get("precision", DEFAULT_PRECISION),
+            stride=settings.get("stride"),
+            sampling=settings.get("sampling", DEFAULT_SAMPLING),
+            precision=settings.get("precision", _OLD_PRECISION),
         )
         misfits = _misfits(spec, source) if spec else []
         if misfits:
@@ -150,7 +164,7 @@ class _Finder:
                 + "; ".join(misfits),
                 remedy="Give the backbone weights that it was trained with: --weights FILE.",
             )
-        if spec is None:
+        if spec is None and self.for_search:
             self.tell(
                 f"note: model '{name}' has no grounding weights here yet: the videos can be "
                 "indexed for it, and searched once it is trained"
@@ -163,13 +177,20 @@ class _Finder:
         backbone = asked.backbone or before.backbone or DEFAULT_BACKBONE
         if backbone != before.backbone:
             before = Choice(model=before.model)
+        stride = asked.stride or before.stride
+        sampling = asked.sampling or before.sampling or DEFAULT_SAMPLING
         source = self._load(
             model=None,
             backbone=backbone,
             weights=self._weights(backbone),
-            stride=asked.stride or before.stride or DEFAULT_STRIDE,
-            precision=asked.precision or before.precision or DEFAULT_PRECISION,
+            stride=stride,
+            sampling=sampling,
+            precision=asked.precision
+            or before.precision
+            or self._read_precision(backbone, stride, sampling),
         )
+        if not self.for_search:
+            return source
         model = _fitting(source, before.model, self.read_spec)
         if model is None:
             ready = ", ".join(name for name in zoo() if _is_here(name))
@@ -187,8 +208,9 @@ class _Finder:
             model=before.model,
             backbone=backbone,
             weights=self._weights(backbone),
-            stride=before.stride or DEFAULT_STRIDE,
-            precision=before.precision or DEFAULT_PRECISION,
+            stride=before.stride,
+            sampling=before.sampling or DEFAULT_SAMPLING,
+            precision=before.precision or _OLD_PRECISION,
         )
         if before.weights_sha256 not in (None, source.weights_sha256):
             again = f"--model {before.model}" if before.model else f"--backbone {backbone}"
@@ -205,18 +227,32 @@ class _Finder:
         model: str | None,
         backbone: str,
         weights: Path | None,
-        stride: int,
+        stride: int | None,
+        sampling: str,
         precision: str,
     ) -> ExtractorSource:
-        from vmrtool.features.backbones import choose_device, load_backbone
+        from vmrtool.features.backbones import load_backbone
+        from vmrtool.features.device import choose_devices, choose_precision
         from vmrtool.features.extract import Extractor
 
-        place, reason = choose_device(self.device)
-        network = load_backbone(backbone, weights, place, precision)
-        extractor = Extractor(network, stride=stride, batch_size=self.batch_size)
+        places, reason = choose_devices(self.device)
+        chosen, why = choose_precision(precision, places[0])
+        network = load_backbone(backbone, weights, places[0], chosen)
+        if self.compiled:
+            network.compile()
+        extractor = Extractor(
+            network,
+            stride=stride,
+            sampling=sampling,
+            batch_size=self.batch_size,
+            devices=places[1:],
+        )
         for_model = f" for model {model}" if model else ""
-        self.tell(f"features: {backbone}, stride {stride}, {precision}{for_model}")
-        self.tell(f"device: {place} ({reason})")
+        dense = ", sampled densely" if sampling == "dense" else ""
+        self.tell(f"features: {backbone}, stride {extractor.stride}{dense}, {chosen}{for_model}")
+        self.tell(f"device: {', '.join(map(str, places))} ({reason})")
+        if precision != chosen:
+            self.tell(f"precision: {chosen} ({why}; --precision float32 or bfloat16 settles it)")
         return ExtractorSource(
             backbone=backbone,
             weights_sha256=network.weights_sha256,
@@ -226,21 +262,31 @@ class _Finder:
                 "model": model,
                 "backbone": backbone,
                 "weights": None if weights is None else str(weights.absolute()),
-                "stride": stride,
-                "precision": precision,
+                "stride": extractor.stride,
+                "sampling": sampling,
+                "precision": chosen,
             },
         )
+
+    def _read_precision(self, backbone: str, stride: int | None, sampling: str) -> str:
+        """The precision that a grounding model here wants such features in, else "auto"."""
+        for _, spec in _specs(self.before.model, self.read_spec):
+            settings = {"sampling": DEFAULT_SAMPLING, **spec.settings}
+            same = settings["sampling"] == sampling and stride in (None, settings.get("stride"))
+            if spec.backbone == backbone and same:
+                return str(settings.get("precision", _OLD_PRECISION))
+        return "auto"
 
     def _weights(self, backbone: str, own: Path | None = None) -> Path | None:
         """The weights file of a backbone; None for one that the program brings with it.
 
         That is the file asked for, else the model's `own`, else the one that the catalog was
-        filled with, else one among the assets.
+        filled with, else the published one, whose terms are then told.
 
         Raises:
-            MissingError: it is nowhere.
+            AssetError: it cannot be had.
         """
-        from vmrtool.features.backbones import BACKBONES
+        from vmrtool.features.published import BACKBONES
 
         if self.asked.weights is not None or own is not None:
             return self.asked.weights or own
@@ -249,19 +295,20 @@ class _Finder:
             return before
         if backbone not in BACKBONES:
             return None
-        published = _PUBLISHED.get(backbone, f"{backbone}.pt")
-        folder = assets_folder()
-        if folder is not None:
-            for name in (f"{backbone}.safetensors", f"{backbone}.pt", published):
-                if (folder / name).is_file():
-                    return folder / name
-        raise MissingError(
-            f"backbone '{backbone}' needs its weights, which are not here"
-            + (f" ({before} is gone)" if before else ""),
-            remedy=f"Get {published} from {BACKBONES[backbone].source} and give --weights FILE, or "
-            f"put it into the folder that ${ASSETS_VARIABLE} names; or use a model that brings its "
-            "own: --model blocks.",
-        )
+        try:
+            published = BACKBONES[backbone].shares or backbone
+            path = weights_path(published, progress=self.progress)
+        except AssetError as error:
+            raise type(error)(
+                f"backbone '{backbone}' needs its weights"
+                + (f" ({before} is gone)" if before else "")
+                + f": {error}",
+                remedy=f"{error.remedy} Or --weights FILE; or a model that brings its own: "
+                "--model blocks.",
+            ) from error
+        asset = find_asset(published)
+        self.tell(f"weights: {asset.file} of {asset.homepage} ({asset.licence})")
+        return path
 
 
 def _is_here(name: str) -> bool:
@@ -270,16 +317,21 @@ def _is_here(name: str) -> bool:
 
 def _fitting(source: ExtractorSource, remembered: str | None, read_spec: ReadSpec) -> str | None:
     """A grounding model that reads exactly these features: the catalog's own first."""
+    fitting = (name for name, spec in _specs(remembered, read_spec) if not _misfits(spec, source))
+    return next(fitting, None)
+
+
+def _specs(remembered: str | None, read_spec: ReadSpec) -> Iterator[tuple[str, Spec]]:
+    """The trained grounding models that are here, the catalog's own first."""
     for name in (remembered, *zoo()):
         if name is None:
             continue
         try:
             checkpoint = find_model(name).checkpoint
-            if checkpoint is not None and not _misfits(read_spec(checkpoint), source):
-                return name
+            if checkpoint is not None:
+                yield name, read_spec(checkpoint)
         except VmrtoolError:
             continue  # a model that cannot be read fits nothing
-    return None
 
 
 def _misfits(spec: Spec, source: ExtractorSource) -> Sequence[str]:

@@ -169,21 +169,7 @@ class Run:
         """The content's hash, taken from the catalog where the file has not changed since."""
         if row is not None and row.content_hash is not None and _same_stamp(file, row):
             return row.content_hash
-        if file.size == 0:
-            there = file.path.exists()
-            raise MediaError(
-                "the file is empty (0 bytes)" if there else "no such file: a broken link, or gone",
-                stage="open",
-                remedy="Copy it again from its source, or leave it out with --exclude.",
-            )
-        try:
-            return content_hash(file.path)
-        except OSError as error:
-            raise MediaError(
-                f"cannot be read: {error.strerror}",
-                stage="open",
-                remedy="Check its permissions and the disk, then use --retry-failed.",
-            ) from error
+        return content_of(file)
 
     def _adopt(self, file: FoundFile, row: VideoRow | None, content: str) -> None:
         """Commits a video whose features are here already."""
@@ -223,7 +209,7 @@ class Run:
 
     def _commit(self, job: _Job, outcome: Extracted | MediaError) -> None:
         if not isinstance(outcome, MediaError):
-            outcome = _checked(job.file, outcome)
+            outcome = checked(job.file, outcome)
         if isinstance(outcome, MediaError):
             self._fail(self._finish(job), job.content, job.facts, outcome)
         else:
@@ -296,7 +282,30 @@ def _claimed_facts(path: Path) -> FileFacts:
     )
 
 
-def _checked(file: FoundFile, extracted: Extracted) -> Extracted | MediaError:
+def content_of(file: FoundFile) -> str:
+    """The hash of a file's content.
+
+    Raises:
+        MediaError: it is empty, or cannot be read.
+    """
+    if file.size == 0:
+        there = file.path.exists()
+        raise MediaError(
+            "the file is empty (0 bytes)" if there else "no such file: a broken link, or gone",
+            stage="open",
+            remedy="Copy it again from its source, or leave it out with --exclude.",
+        )
+    try:
+        return content_hash(file.path)
+    except OSError as error:
+        raise MediaError(
+            f"cannot be read: {error.strerror}",
+            stage="open",
+            remedy="Check its permissions and the disk, then use --retry-failed.",
+        ) from error
+
+
+def checked(file: FoundFile, extracted: Extracted) -> Extracted | MediaError:
     """What was extracted, or why it must not be kept."""
     now = as_found(file.path, file.root)
     if (now.size, now.mtime_ns) != (file.size, file.mtime_ns):

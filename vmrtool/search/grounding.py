@@ -13,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 
 from vmrtool.grounding.checkpoint import GroundingModel
-from vmrtool.grounding.decoding import decode_spans, span_presence
+from vmrtool.grounding.decoding import decode_output, span_presence
 from vmrtool.grounding.network import EncodedQuery
 from vmrtool.search.merging import Candidate, Order, merge
 from vmrtool.search.windows import Window, tile_windows
@@ -61,7 +61,7 @@ def encode_queries(model: GroundingModel, queries: Sequence[str]) -> Queries:
         words[row, : len(numbers)] = torch.tensor(numbers)
         mask[row, : len(numbers)] = True
     encoded = model.network.encode_query(words.to(model.device), mask.to(model.device))
-    return Queries(encoded, model.network.retrieval.query_vector(encoded.q_hat, encoded.mask))
+    return Queries(encoded, model.network.retrieval.query_vector(encoded.content, encoded.mask))
 
 
 def cut(
@@ -120,8 +120,7 @@ def ground_windows(
         cells = torch.zeros(*mask.shape, 2, dtype=torch.float64)
         for row, index in enumerate(chosen):
             cells[row, : len(windows[index])] = torch.from_numpy(windows[index].cells)
-        p_start, p_end = output.probabilities()
-        spans = decode_spans(p_start, p_end, mask, cells, top=PER_WINDOW, nms_iou=NMS_IOU)
+        spans = decode_output(output, cells, model.config, top=PER_WINDOW, nms_iou=NMS_IOU)
         # The cosine is with the moment's own snippets: a stretch of its own, pooled like the rest.
         own = np.zeros((len(features), PER_WINDOW, 2), np.int64)
         for row, decoded in enumerate(spans):

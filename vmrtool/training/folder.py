@@ -4,6 +4,8 @@ model.safetensors  the best epoch's model: the folder can be given wherever a mo
 last.safetensors   the last epoch's model
 config.json        effective settings, data, seed, versions
 metrics.jsonl      one line an epoch: losses, learning rate, validation figures, seconds
+tensorboard/       the same as TensorBoard events
+result.json        written last: the best epoch, its figures, epochs trained
 state.pt           weights, optimiser and random state, for --resume
 """
 
@@ -28,10 +30,14 @@ class RunFolder:
         self.last = self.path / "last.safetensors"
         self.config = self.path / "config.json"
         self.metrics = self.path / "metrics.jsonl"
+        self.events = self.path / "tensorboard"
+        self.result = self.path / "result.json"
         self.state = self.path / "state.pt"
 
     def prepare(self, config: dict[str, Any], *, resume: bool) -> None:
         """Makes the folder and writes config.json, or checks that a resumed run has the same one.
+
+        What config.json says under "source", where the data lay, may change between the two.
 
         Raises:
             UsageError: the folder holds a run and `resume` is not set, or the run's settings
@@ -44,7 +50,8 @@ class RunFolder:
                     f"{self.path} already holds a run",
                     remedy="go on with it by --resume, or give another --out",
                 )
-            differing = _differences(self.read_config(), json.loads(json.dumps(config)))
+            old, new = self.read_config(), json.loads(json.dumps(config))
+            differing = _differences(old | {"source": None}, new | {"source": None})
             if differing:
                 raise UsageError(
                     f"{self.path}: the run was started with other settings: {'; '.join(differing)}",
@@ -54,15 +61,23 @@ class RunFolder:
         if self.path.exists() and not self.path.is_dir():
             raise UsageError(f"--out {self.path} is not a folder")
         self.path.mkdir(parents=True, exist_ok=True)
-        _write(self.config, (json.dumps(config, indent=2, ensure_ascii=False) + "\n").encode())
+        _write_json(self.config, config)
 
     def read_config(self) -> dict[str, Any]:
-        """What config.json holds."""
-        try:
-            config: dict[str, Any] = json.loads(self.config.read_text(encoding="utf-8"))
-        except (OSError, ValueError) as error:
-            raise DataError(f"{self.config}: cannot be read ({error})") from error
-        return config
+        """What config.json holds.
+
+        Raises:
+            DataError: it is missing or damaged.
+        """
+        return _read_json(self.config)
+
+    def write_result(self, result: dict[str, Any]) -> None:
+        """Marks the run as finished, with what came of it."""
+        _write_json(self.result, result)
+
+    def read_result(self) -> dict[str, Any] | None:
+        """What came of the run; None where it is not finished."""
+        return _read_json(self.result) if self.result.exists() else None
 
     def epochs(self) -> list[dict[str, Any]]:
         """The lines of metrics.jsonl; a last line that was cut off is left out."""
@@ -100,7 +115,8 @@ class RunFolder:
             state: dict[str, Any] = torch.load(self.state, map_location="cpu", weights_only=True)
         except Exception as error:  # torch raises half a dozen kinds for a damaged file
             raise DataError(
-                f"{self.state}: cannot be read ({error})", remedy="train again into another --out"
+                f"{self.state}: damaged, or not written by vmrtool ({type(error).__name__})",
+                remedy="train again into another --out",
             ) from error
         return state
 
@@ -110,6 +126,20 @@ def _write(path: Path, data: bytes) -> None:
     part = path.with_name(path.name + ".part")
     part.write_bytes(data)
     part.replace(path)
+
+
+def _write_json(path: Path, document: dict[str, Any]) -> None:
+    _write(path, (json.dumps(document, indent=2, ensure_ascii=False) + "\n").encode())
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    try:
+        document: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise DataError(
+            f"{path}: cannot be read ({error})", remedy="train into another --out"
+        ) from error
+    return document
 
 
 def _differences(old: Any, new: Any, name: str = "") -> list[str]:

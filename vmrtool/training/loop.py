@@ -13,10 +13,11 @@ import torch
 from torch import Tensor
 
 from vmrtool.datasets.batches import Batch, BatchMaker
-from vmrtool.errors import UsageError, VmrtoolError
+from vmrtool.errors import DivergedError, UsageError
 from vmrtool.grounding.checkpoint import GroundingModel, load_model, save_model
 from vmrtool.grounding.losses import contrastive_loss, grounding_loss
 from vmrtool.grounding.network import GroundingNetwork
+from vmrtool.training.events import EventLog
 from vmrtool.training.folder import RunFolder
 from vmrtool.training.optimiser import clip_gradients, make_optimiser, rate_at
 from vmrtool.training.settings import RetrievalSettings, RunSettings
@@ -126,12 +127,13 @@ class TrainingRun:
 
         Raises:
             KeyboardInterrupt: Ctrl-C was pressed; the state is saved and the run can be resumed.
-            VmrtoolError: a loss is not finite.
+            DivergedError: a loss is not finite.
         """
-        with self._interruptible():
-            while not self._finished():
-                self._train_epoch()
-                self._end_epoch()
+        if not self._finished():
+            with self._interruptible(), EventLog(self._folder.events, self._at.epoch) as events:
+                while not self._finished():
+                    self._train_epoch()
+                    self._end_epoch(events)
         return load_model(self._folder.best, self.model.device)
 
     def _finished(self) -> bool:
@@ -191,14 +193,14 @@ class TrainingRun:
         """Ends the run over a loss that is not a number."""
         parts = ", ".join(f"{name} {value}" for name, value in values.items())
         qids = ", ".join(map(str, batch.qids[:8])) + (" …" if len(batch.qids) > 8 else "")
-        raise VmrtoolError(
+        raise DivergedError(
             f"the loss is not finite in epoch {self._at.epoch + 1}, batch {batch.index + 1} of "
             f"{self._batches.n_batches} (queries {qids}): {parts}",
             remedy="lower training.lr or set training.clip; the last epoch is kept in "
             f"{self._folder.path}",
         )
 
-    def _end_epoch(self) -> None:
+    def _end_epoch(self, events: EventLog) -> None:
         """Validates, keeps the model if it is the best, and saves everything."""
         means = self._means()
         rate = self._optimiser.param_groups[0]["lr"]
@@ -225,6 +227,7 @@ class TrainingRun:
         self._at.batch, self._at.sums, self._at.seconds = 0, {}, 0.0
         self._folder.write_epochs([*self._folder.epochs()[: self._at.epoch - 1], record])
         self._save_state()
+        events.write(record)
         self._report(EpochReport(record))
         if self._stop:
             raise KeyboardInterrupt
@@ -284,7 +287,7 @@ def losses(
     parts = grounding_loss(network.fuse_and_predict(video, query), batch.targets)
     if retrieval.weight > 0:
         n = batch.n_matched
-        queries = network.retrieval.query_vector(query.q_hat[:n], query.mask[:n])
+        queries = network.retrieval.query_vector(query.content[:n], query.mask[:n])
         vectors = network.retrieval.stretch_vectors(video.content, video.mask, batch.stretches)
         parts["contrastive"] = contrastive_loss(
             queries,

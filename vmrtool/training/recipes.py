@@ -21,7 +21,10 @@ def load_recipe(ref: str) -> dict[str, Any]:
         try:
             recipe = tomllib.loads(path.read_text(encoding="utf-8"))
         except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-            raise UsageError(f"--recipe {ref}: cannot be read ({error})") from error
+            raise UsageError(
+                f"--recipe {ref}: cannot be read ({error})",
+                remedy="a recipe is a TOML file, or the name of a model that has one",
+            ) from error
     else:
         recipe = find_model(ref).recipe
         if not recipe:

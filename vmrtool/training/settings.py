@@ -32,7 +32,10 @@ class TrainingSettings:
         negative_candidates: random videos among which the mismatched one is chosen that is most
             like the query in its own queries' words; 1 chooses at random.
         start_end_weight, segment_weight: weights of the paper's two losses.
-        min_word_count: words rarer than this in the training sentences are unknown.
+        min_word_count: words rarer than this in the training sentences are unknown, unless word
+            vectors are given and have them.
+        more_words: most words that given word vectors add to those of the data set's sentences,
+            from the top of their file.
         crop, crop_shortest, snippet_dropout, noise: see `vmrtool.datasets.crops.Augmentation`.
     """
 
@@ -51,6 +54,7 @@ class TrainingSettings:
     start_end_weight: float = 1.0
     segment_weight: float = 1.0
     min_word_count: int = 1
+    more_words: int = 20000
     crop: float = 0.0
     crop_shortest: float = 0.5
     snippet_dropout: float = 0.0
@@ -66,6 +70,8 @@ class TrainingSettings:
         for name in ("warmup", "validation_share", "negative_share", "crop", "snippet_dropout"):
             if not 0 <= getattr(self, name) < 1:
                 raise UsageError(f"training.{name} is {getattr(self, name)}, not in [0, 1)")
+        if self.more_words < 0:
+            raise UsageError(f"training.more_words is {self.more_words}, not 0 or more")
         if self.lr <= 0:
             raise UsageError(f"training.lr is {self.lr}, not above 0")
 

@@ -1,6 +1,6 @@
 """From data sets and settings to a trained model in a run folder."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
@@ -13,15 +13,17 @@ from numpy.typing import NDArray
 from vmrtool import __version__
 from vmrtool.datasets.batches import BatchMaker
 from vmrtool.datasets.crops import Augmentation
-from vmrtool.datasets.dataset import Dataset
+from vmrtool.datasets.dataset import Dataset, check_alike
 from vmrtool.datasets.prior import fit_prior
-from vmrtool.errors import DataError
-from vmrtool.grounding.checkpoint import ExtractorSpec, GroundingModel, save_model
+from vmrtool.errors import DataError, MissingError, UsageError
+from vmrtool.grounding.checkpoint import ExtractorSpec, GroundingModel, load_model, save_model
 from vmrtool.grounding.config import GroundingConfig
 from vmrtool.grounding.network import GroundingNetwork
 from vmrtool.grounding.pooling import stretches
+from vmrtool.text.given import GivenVectors
 from vmrtool.text.tokens import tokenize
-from vmrtool.text.vocabulary import build_vocabulary
+from vmrtool.text.vectors import word_matrix
+from vmrtool.text.vocabulary import Vocabulary, build_vocabulary
 from vmrtool.training.folder import RunFolder
 from vmrtool.training.loop import Figures, Report, StartReport, TrainingRun
 from vmrtool.training.ranking import fit_ranking_weights
@@ -48,10 +50,12 @@ def train(
     out: Path,
     *,
     measure: Measure,
+    given: GivenVectors | None = None,
     seed: int = 0,
     blind: bool = False,
     device: torch.device | str = "cpu",
     resume: bool = False,
+    source: Mapping[str, Any] | None = None,
     report: Report = lambda _: None,
 ) -> TrainingResult:
     """Trains a grounding model and writes its run folder.
@@ -66,23 +70,30 @@ def train(
         settings: all settings of the run.
         out: the run folder.
         measure: gives the figures of a model on a data set.
+        given: the word vectors to start from, where network.query_encoder is "glove". Their words
+            join the vocabulary, those of no training sentence too: what is told of them by their
+            vectors alone is still more than nothing.
         seed: decides initial weights, order, mismatched pairs, augmentation and dropout.
         blind: replaces every feature by zero, in training as in validation.
         device: where to train.
-        resume: goes on with a run that the folder holds.
+        resume: goes on with a run that the folder holds; a finished one is left as it is.
+        source: where the data lies, for config.json: `vmrtool eval --table` finds it there.
         report: is told of the start and of every step and epoch.
 
     Raises:
         UsageError: a setting is wrong, or the folder holds another run.
-        DataError: the features are not those the settings name.
+        DataError: the features are not those the settings name, or those of the two parts differ.
+        MissingError: the settings ask for word vectors, and none are given.
         KeyboardInterrupt: Ctrl-C was pressed; the state is saved.
     """
+    if validation:
+        check_alike(dataset, validation)
     if blind:
         dataset, validation = dataset.blind(), validation.blind() if validation else None
     extractor = _extractor(dataset, settings)
     training = settings.training
-    sentences = [sample.query for sample in dataset.samples]
-    vocabulary = build_vocabulary(sentences, training.min_word_count)
+    require_words(settings, given=given is not None)
+    vocabulary = _vocabulary(dataset, settings, given)
     config = GroundingConfig.from_json(
         {**settings.network, "video_dim": dataset.dim, "vocabulary_size": len(vocabulary)}
     )
@@ -95,15 +106,30 @@ def train(
             "settings": settings.to_json(),
             "seed": seed,
             "blind": blind,
+            "source": dict(source or {}),
             "train": describe(dataset),
             "validation": describe(validation) if validation else None,
+            "words": {
+                "vocabulary": len(vocabulary),
+                "source": given.source if given else None,
+                "given": len(given.vectors) if given else 0,
+            },
         },
         resume=resume,
     )
+    finished = folder.read_result()
+    if finished is not None:
+        best = load_model(folder.best, device)
+        return TrainingResult(
+            folder.path, best, finished["best_epoch"], finished["epochs"], finished["validation"]
+        )
 
     torch.manual_seed(seed)
     network = GroundingNetwork(config)
     network.set_feature_statistics(*feature_statistics(dataset))
+    if given is not None:
+        matrix = word_matrix(given.vectors, vocabulary, config.word_dim, seed)
+        network.set_word_vectors(torch.from_numpy(matrix))
     model = GroundingModel(
         network.to(device),
         vocabulary,
@@ -144,6 +170,7 @@ def train(
     ranking = fit_ranking_weights(best, validation or dataset, settings.retrieval, seed=seed)
     best = save_model(folder.best, replace(best, ranking=ranking, name=""))
     figures = best.training["validation"]
+    folder.write_result({"best_epoch": run.best_epoch, "epochs": run.epoch, "validation": figures})
     return TrainingResult(folder.path, best, run.best_epoch, run.epoch, figures)
 
 
@@ -176,6 +203,34 @@ def feature_statistics(dataset: Dataset) -> tuple[torch.Tensor, torch.Tensor]:
     variance = np.maximum(squares / count - mean**2, 0.0)
     scale = np.full(dataset.dim, np.sqrt(variance.mean()))
     return torch.from_numpy(mean).float(), torch.from_numpy(scale).float()
+
+
+def require_words(settings: RunSettings, *, given: bool) -> None:
+    """Checks that word vectors are given where the settings start from them, and only there.
+
+    Raises:
+        MissingError: the settings ask for word vectors, and none are given.
+        UsageError: vectors are given that the settings do not ask for.
+    """
+    encoder = settings.network.get("query_encoder", GroundingConfig.query_encoder)
+    if not given and encoder == "glove":
+        raise MissingError(
+            "network.query_encoder is 'glove', and no word vectors are given",
+            remedy="get them: vmrtool data pull glove; or name a GloVe file: --glove FILE; or have "
+            "them learned from the training sentences: --set network.query_encoder=words",
+        )
+    if given and encoder != "glove":
+        raise UsageError(
+            f"word vectors are given, and network.query_encoder is {encoder!r}",
+            remedy="leave out --glove, or set network.query_encoder=glove",
+        )
+
+
+def _vocabulary(dataset: Dataset, settings: RunSettings, given: GivenVectors | None) -> Vocabulary:
+    """The words of the training sentences, and after them those that have a given vector."""
+    sentences = [sample.query for sample in dataset.samples]
+    vocabulary = build_vocabulary(sentences, settings.training.min_word_count)
+    return Vocabulary([*vocabulary.words, *given.vectors]) if given else vocabulary
 
 
 def _extractor(dataset: Dataset, settings: RunSettings) -> ExtractorSpec:

@@ -11,6 +11,7 @@ from vmrtool.errors import MissingError, ModelError
 CHECKPOINT = "model.safetensors"
 BACKBONE = "backbone.safetensors"
 RECIPE = "recipe.toml"
+CARD = "README.md"
 
 
 @dataclass(frozen=True)
@@ -36,8 +37,9 @@ class ModelRef:
 
 def zoo_folder() -> Path:
     """The folder of the model zoo: `vmrtool/_models` when installed, the repository's `models`."""
-    packaged = Path(__file__).parent / "_models"
-    return packaged if packaged.is_dir() else Path(__file__).parent.parent / "models"
+    package = Path(__file__).parent.parent
+    packaged = package / "_models"
+    return packaged if packaged.is_dir() else package.parent / "models"
 
 
 def zoo() -> list[str]:

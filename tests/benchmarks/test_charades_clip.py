@@ -1,0 +1,87 @@
+"""What the cross-validation of charades_clip.py rests on: its folds and its bootstrap."""
+
+import importlib.util
+import sys
+from pathlib import Path
+from types import ModuleType
+
+import numpy as np
+import pytest
+from conftest import REPOSITORY
+from synthetic import write_archive
+
+from vmrtool.datasets.dataset import Dataset
+from vmrtool.datasets.load import load_parts
+
+
+@pytest.fixture(scope="module")
+def benchmark() -> ModuleType:
+    spec = importlib.util.spec_from_file_location(
+        "charades_clip", REPOSITORY / "benchmarks" / "charades_clip.py"
+    )
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module  # its dataclasses look themselves up
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture(scope="module")
+def dataset(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
+    queries, catalog = write_archive(tmp_path_factory.mktemp("archive"), videos=20, seed=1)
+    (whole,) = load_parts([str(queries)], [catalog], use="train")
+    return whole
+
+
+def test_every_video_is_tested_once_and_never_trained_on(
+    benchmark: ModuleType, dataset: Dataset
+) -> None:
+    tested: list[int | str] = []
+    for fold in range(benchmark.FOLDS):
+        rest, held = benchmark.divided(dataset, fold)
+        assert {video.vid for video in rest.videos}.isdisjoint(v.vid for v in held.videos)
+        assert {benchmark.fold_of(video.vid) for video in held.videos} <= {fold}
+        assert len(rest) + len(held) == len(dataset)
+        tested += [sample.qid for sample in held.samples]
+    assert sorted(tested) == [sample.qid for sample in dataset.samples]
+
+
+def test_a_lead_is_told_from_luck(benchmark: ModuleType) -> None:
+    draw = np.random.default_rng(1)
+    theirs = 100.0 * (draw.random(2000) < 0.35)
+    better = np.where(draw.random(2000) < 0.1, 100.0, theirs)
+    lead, low, high, p = benchmark.paired_bootstrap(better, theirs)
+    assert low < lead < high and lead == pytest.approx(better.mean() - theirs.mean())
+    assert low > 3 and p < 0.001
+    same = np.where(draw.random(2000) < 0.1, 100.0 * (draw.random(2000) < 0.35), theirs)
+    _, low, high, p = benchmark.paired_bootstrap(same, theirs)
+    assert low < 0 < high and p > 0.01
+    *_, p = benchmark.paired_bootstrap(theirs, theirs)
+    assert p == 1.0
+
+
+def test_a_finished_run_is_read_and_not_trained_again(
+    benchmark: ModuleType, dataset: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    from vmrtool.training.settings import make_settings
+
+    small = ["network.dim=8", "network.word_dim=4", "network.retrieval_dim=4", "training.epochs=1"]
+    small += ["training.validation_share=0.2", "retrieval.ranking_queries=2"]
+    settings = make_settings({}, small)
+    experiment = benchmark.Experiment(dataset, None, settings, tmp_path, "cpu")
+    found = {
+        (method, fold, 0): benchmark.tested(experiment, method, fold, 0)
+        for method in ("mha", "blind")
+        for fold in (0, 1)
+    }
+    monkeypatch.setattr(benchmark, "train", lambda *_, **__: pytest.fail("trained again"))
+    again = benchmark.tested(experiment, "mha", 1, 0)
+    for name in benchmark.FIGURES:
+        np.testing.assert_array_equal(again[name], found["mha", 1, 0][name])
+    capsys.readouterr()
+    benchmark.report(found, ["mha", "blind"], [0, 1], range(1))
+    told = capsys.readouterr().out
+    both = np.concatenate([found["mha", fold, 0]["mIoU"] for fold in (0, 1)]).mean()
+    assert f"{both:.2f} ± 0.00 |" in told
+    assert "mha ahead of blind, R@1_IoU0.5:" in told

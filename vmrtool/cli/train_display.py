@@ -1,0 +1,97 @@
+"""What `vmrtool train` shows on stderr while it works: settings, progress, a line each epoch."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from vmrtool.training.loop import EpochReport, StartReport, StepReport
+
+
+class TrainDisplay:
+    """Rich progress on stderr: the epoch, its losses by part, time left; a line each epoch."""
+
+    def __init__(self, console: Console, device: str) -> None:
+        from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+        self._console = console
+        self._device = device
+        self._progress = Progress(
+            TextColumn("epoch {task.fields[epoch]}"),
+            BarColumn(),
+            TextColumn("{task.fields[losses]}"),
+            TimeRemainingColumn(),
+            console=console,
+            transient=True,
+        )
+        self._task = self._progress.add_task("", epoch="-", losses="")
+
+    def __enter__(self) -> TrainDisplay:
+        self._progress.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._progress.stop()
+
+    def report(self, event: StartReport | StepReport | EpochReport) -> None:
+        """Shows the start, a step or an epoch."""
+        from vmrtool.training.loop import EpochReport, StartReport
+
+        if isinstance(event, StartReport):
+            self._show_start(event)
+            return
+        if isinstance(event, EpochReport):
+            record = event.record
+            figures = _told(record["validation"])
+            self._line(
+                f"epoch {record['epoch']}: {_told(record['losses'], digits=3)}"
+                + (f" | {figures}" if figures else "")
+                + (" | best so far" if record["best"] else "")
+            )
+            return
+        self._progress.update(
+            self._task,
+            total=event.epochs * event.n_batches,
+            completed=(event.epoch - 1) * event.n_batches + event.batch,
+            epoch=f"{event.epoch}/{event.epochs}",
+            losses=_told(event.losses, digits=3),
+        )
+
+    def _show_start(self, event: StartReport) -> None:
+        """The effective configuration, and once what was mended in the data."""
+        config = event.config
+        for name in ("train", "validation"):
+            data = config[name]
+            if data is None:
+                continue
+            self._line(
+                f"{name}: {data['name']}, {data['queries']} queries, {data['videos']} videos"
+            )
+            if data["videos_without_features"]:
+                count = data["videos_without_features"]
+                self._line(f"  left out, without features: {count} video{'s' * (count != 1)}")
+        for kind, count in config["train"]["fixes"].items():
+            self._line(f"  {kind}: {count}")
+        words = config["words"]
+        self._line(
+            f"words: {words['vocabulary']}"
+            + (f", {words['given']} with vectors of {words['source']}" if words["source"] else "")
+        )
+        for section, values in config["settings"].items():
+            self._line(
+                f"[{section}] " + " ".join(f"{key}={value}" for key, value in values.items())
+            )
+        self._line(
+            f"device {self._device}, seed {config['seed']}"
+            + (", blind: every feature is zero" if config["blind"] else "")
+            + (f"; going on after epoch {event.epochs_done}" if event.epochs_done else "")
+        )
+
+    def _line(self, text: str) -> None:
+        self._console.print(text, markup=False, soft_wrap=True)
+
+
+def _told(figures: dict[str, float], digits: int = 1) -> str:
+    return " ".join(f"{name} {value:.{digits}f}" for name, value in figures.items())
