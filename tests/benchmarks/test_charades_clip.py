@@ -7,11 +7,12 @@ from types import ModuleType
 
 import numpy as np
 import pytest
-from conftest import REPOSITORY
 from synthetic import write_archive
 
 from vmrtool.datasets.dataset import Dataset
 from vmrtool.datasets.load import load_parts
+
+REPOSITORY = Path(__file__).parent.parent.parent
 
 
 @pytest.fixture(scope="module")
