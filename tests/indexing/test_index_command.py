@@ -181,7 +181,7 @@ def test_the_summary_on_a_terminal(tmp_path: Path) -> None:
     report = IndexReport(tmp_path / "v.db", 3, 1200, 1, 0, 2, failures, 90.0, 30.0)
     out = Console(record=True, soft_wrap=True, highlight=False, file=open(os.devnull, "w"))  # noqa: PTH123, SIM115
     command.print_summary(report, out)
-    command.print_failures(report, out)
+    command.print_failures(report.failed, out)
     assert out.export_text() == (
         "1,206 videos: 3 indexed, 1,200 unchanged, 1 renamed, 2 failed\n"
         "2 known to the catalog are gone from there: `vmrtool catalog relocate OLD NEW` where they "

@@ -131,7 +131,8 @@ def train(
     from rich.console import Console
 
     from vmrtool.cli import report_error
-    from vmrtool.cli.index import print_failures, print_summary, run_index
+    from vmrtool.cli.index import print_summary, run_index
+    from vmrtool.cli.index_display import print_failures
     from vmrtool.cli.train_display import TrainDisplay
     from vmrtool.config import find_catalog
     from vmrtool.datasets.dataset import merge, split_by_video
@@ -169,14 +170,15 @@ def train(
     if glove is None and settings.network.get("query_encoder") == "glove":
         glove = pulled_vectors()
     require_words(settings, given=glove is not None)
+    failed_videos = 0
     if videos is None:
         stores = features or default_stores(dataset)
+        if weights is not None:
+            raise UsageError(
+                "--weights are a backbone's, for --videos; features are given as they are"
+            )
     else:
         stores = features or [find_catalog(create=True)]
-    failures = 0
-    if weights is not None and videos is None:
-        raise UsageError("--weights are a backbone's, for --videos; features are given as they are")
-    if videos is not None:
         if len(stores) > 1:
             raise UsageError(
                 "--videos goes into one catalog", remedy="give --catalog once, or not at all"
@@ -189,8 +191,8 @@ def train(
             videos, stores[0], Choice(weights=weights, **wanted), console, device=device
         )
         print_summary(indexed, console)
-        print_failures(indexed, console)
-        failures = len(indexed.failed)
+        print_failures(indexed.failed, console)
+        failed_videos = len(indexed.failed)
     load = partial(load_parts, annotations=annotations, strict=strict)
     whole = merge(load(dataset, stores, use="train", split=split))
     held = None
@@ -257,7 +259,7 @@ def train(
                 f"{run['folder']}: seed {run['seed']}, best of {run['epochs']} epochs is "
                 f"{run['best_epoch']}" + (f" ({figures})" if figures else "")
             )
-    if failed or failures:
+    if failed or failed_videos:
         raise typer.Exit(1)
 
 
