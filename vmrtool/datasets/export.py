@@ -21,6 +21,7 @@ from vmrtool.catalog import Catalog
 from vmrtool.catalog.paths import display
 from vmrtool.catalog.rows import VideoRow
 from vmrtool.errors import DataError, UsageError
+from vmrtool.files import whole
 
 SCHEMA = "vmrtool.catalog-features/1"
 # The oldest format whose attributes may be larger than 64 KB: times of long videos are.
@@ -78,35 +79,29 @@ def export_features(
     files: dict[str, list[str]] = {}
     for row in rows:
         files.setdefault(row.content_hash or "", []).append(str(row.path))
-    out.parent.mkdir(parents=True, exist_ok=True)
-    part = out.with_name(out.name + ".part")
     written: dict[str, Any] = {}
     snippets = dim = 0
-    try:
-        with h5py.File(part, "w", libver=_FORMAT) as file:
-            file.attrs["schema"] = SCHEMA
-            file.attrs["backbone"] = extractor.backbone
-            file.attrs["weights_sha256"] = extractor.weights_sha256
-            file.attrs["settings"] = json.dumps(dict(extractor.settings))
-            for number, (name, row) in enumerate(ids.items(), start=1):
-                content = row.content_hash or ""
-                if content in written:
-                    file[name] = written[content]
-                else:
-                    stored = catalog.features(content, extractor.id)
-                    assert stored is not None
-                    array = file.create_dataset(name, data=stored.features)
-                    array.attrs["cells"], array.attrs["seen"] = stored.cells, stored.seen
-                    array.attrs["content_hash"] = content
-                    array.attrs["videos"] = json.dumps(files[content])
-                    if row.duration_s is not None:
-                        array.attrs["duration_s"] = row.duration_s
-                    written[content] = array
-                    snippets, dim = snippets + len(stored.features), stored.features.shape[1]
-                progress(number, len(ids))
-        part.replace(out)
-    finally:
-        part.unlink(missing_ok=True)
+    with whole(out) as place, h5py.File(place, "w", libver=_FORMAT) as file:
+        file.attrs["schema"] = SCHEMA
+        file.attrs["backbone"] = extractor.backbone
+        file.attrs["weights_sha256"] = extractor.weights_sha256
+        file.attrs["settings"] = json.dumps(dict(extractor.settings))
+        for number, (name, row) in enumerate(ids.items(), start=1):
+            content = row.content_hash or ""
+            if content in written:
+                file[name] = written[content]
+            else:
+                stored = catalog.features(content, extractor.id)
+                assert stored is not None
+                array = file.create_dataset(name, data=stored.features)
+                array.attrs["cells"], array.attrs["seen"] = stored.cells, stored.seen
+                array.attrs["content_hash"] = content
+                array.attrs["videos"] = json.dumps(files[content])
+                if row.duration_s is not None:
+                    array.attrs["duration_s"] = row.duration_s
+                written[content] = array
+                snippets, dim = snippets + len(stored.features), stored.features.shape[1]
+            progress(number, len(ids))
     return Exported(out, len(ids), len(written), snippets, dim)
 
 

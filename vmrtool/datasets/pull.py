@@ -20,6 +20,7 @@ from vmrtool.datasets.pulled import Manifest, data_folder, pulled_annotations
 from vmrtool.datasets.unpack import ARCHIVES, unpack
 from vmrtool.datasets.unpack import FEATURES as FEATURE_SUFFIXES
 from vmrtool.errors import AssetError, DataError, UsageError
+from vmrtool.files import whole
 from vmrtool.text.compact import CompactVectors, read_compact, write_compact
 from vmrtool.text.given import Wanted
 from vmrtool.text.tokens import tokenize
@@ -240,11 +241,9 @@ def _place(known: Asset, path: Path, target: Path) -> Path:
                 remedy="Move it away, or give another --dir.",
             )
         return target
-    part = target.with_name(target.name + ".copy")
     try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(path, part)
-        part.replace(target)
+        with whole(target) as place:
+            shutil.copyfile(path, place)
     except OSError as error:
         raise not_written(target, error) from error
     return target

@@ -7,6 +7,7 @@ from typing import Any
 
 from vmrtool.assets.registry import annotation_files
 from vmrtool.config import cache_folder
+from vmrtool.files import whole
 
 FEATURES = "features"
 MANIFEST = "features.json"
@@ -33,9 +34,8 @@ class Manifest:
 
     def write(self, folder: Path) -> None:
         """Replaces the manifest of a data set's folder."""
-        part = folder / (MANIFEST + ".part")
-        part.write_text(json.dumps(asdict(self), indent=2) + "\n", encoding="utf-8")
-        part.replace(folder / MANIFEST)
+        with whole(folder / MANIFEST) as place:
+            place.write_text(json.dumps(asdict(self), indent=2) + "\n", encoding="utf-8")
 
 
 def data_folder(dataset: str) -> Path:

@@ -8,7 +8,7 @@ import zipfile
 import zlib
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path, PurePosixPath
@@ -16,6 +16,7 @@ from typing import IO
 
 from vmrtool.assets.download import not_written
 from vmrtool.errors import AssetError
+from vmrtool.files import whole
 
 ARCHIVES = (".zip", ".tar", ".tar.gz", ".tgz")
 FEATURES = (".npy", ".npz", ".pt", ".h5", ".hdf5")
@@ -62,14 +63,12 @@ def unpack(
             if shutil.disk_usage(folder).free < total:
                 raise OSError(errno.ENOSPC, f"{total / 1e6:.1f} MB are to be unpacked")
             for member, name in zip(kept, names, strict=True):
-                part = folder / f".{name}.part"
-                try:
-                    with member.open() as packed, part.open("wb") as file:
-                        shutil.copyfileobj(packed, file)
-                    part.replace(folder / name)
-                finally:
-                    with suppress(FileNotFoundError):
-                        part.unlink()
+                with (
+                    whole(folder / name) as place,
+                    member.open() as packed,
+                    place.open("wb") as file,
+                ):
+                    shutil.copyfileobj(packed, file)
                 done += member.size
                 on_bytes(done, total)
     except (zipfile.BadZipFile, tarfile.TarError, zlib.error, EOFError, RuntimeError) as error:

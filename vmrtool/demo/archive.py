@@ -14,6 +14,7 @@ from vmrtool.demo.encode import VideoFile, write_video
 from vmrtool.demo.queries import queries_for_archive
 from vmrtool.demo.scenes import plan_video
 from vmrtool.errors import UsageError
+from vmrtool.files import whole
 
 QUERIES = "queries.jsonl"
 LARGEST_SEED = 2**63 - 1
@@ -133,6 +134,5 @@ def _rows(seed: int, files: tuple[VideoFile, ...], rounds: int) -> list[dict[str
 
 
 def _write_rows(path: Path, rows: list[dict[str, Any]]) -> None:
-    unfinished = path.with_name(f".{path.name}.part")
-    unfinished.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
-    unfinished.replace(path)
+    with whole(path) as place:
+        place.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")

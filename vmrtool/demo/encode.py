@@ -1,6 +1,5 @@
 """Writes a scene as an H.264 mp4 file whose timestamps are the plan's, regular or not."""
 
-import contextlib
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -10,6 +9,7 @@ import numpy as np
 
 from vmrtool.demo.render import render_times
 from vmrtool.demo.scenes import HEIGHT, WIDTH, Scene
+from vmrtool.files import whole
 
 _CHUNK = 32  # frames rendered at a time
 _OPTIONS = {"preset": "veryfast", "crf": "24", "bf": "0", "g": "90"}
@@ -28,15 +28,9 @@ class VideoFile:
 def write_video(scene: Scene, directory: Path) -> VideoFile:
     """Render and encode `scene` as `directory/<vid>.mp4`; a broken run leaves no such file."""
     name = f"{scene.vid}.mp4"
-    unfinished = directory / f".{name}.part"
-    try:
-        _encode(scene, unfinished)
-        duration_s = _real_duration(unfinished)
-        unfinished.replace(directory / name)
-    except BaseException:
-        with contextlib.suppress(OSError):
-            unfinished.unlink(missing_ok=True)
-        raise
+    with whole(directory / name) as place:
+        _encode(scene, place)
+        duration_s = _real_duration(place)
     return VideoFile(scene.vid, name, len(scene.pts), duration_s)
 
 

@@ -16,6 +16,7 @@ from vmrtool.datasets.samples import Sample
 from vmrtool.errors import MediaError, UsageError
 from vmrtool.evaluation.evaluate import Contestant, Evaluation
 from vmrtool.evaluation.metrics import truths_of
+from vmrtool.files import whole
 from vmrtool.media.probe import VIDEO_SUFFIXES, probe
 from vmrtool.media.stills import stills
 from vmrtool.report.cases import Answer, Case, draw_case, still_count
@@ -134,9 +135,8 @@ def write_cases(
         "cases": entries,
     }
     target = folder / "cases.json"
-    part_file = target.with_name("cases.json.part")
-    part_file.write_text(json.dumps(document, indent=2, ensure_ascii=False) + "\n", "utf-8")
-    part_file.replace(target)
+    with whole(target) as place:
+        place.write_text(json.dumps(document, indent=2, ensure_ascii=False) + "\n", "utf-8")
     return CasesWritten(target, tuple(failed.items()))
 
 

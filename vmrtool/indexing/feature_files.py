@@ -18,12 +18,14 @@ import numpy as np
 from vmrtool.catalog.paths import base64_unless_utf8, display, path_key
 from vmrtool.catalog.rows import FoundFile
 from vmrtool.errors import UsageError
+from vmrtool.files import whole
 from vmrtool.indexing.source import Extracted, ExtractorSource
 
 SCHEMA = "vmrtool.features/1"
 Format = Literal["npy", "hdf5"]
 SUFFIXES: dict[str, str] = {"npy": ".npy", "hdf5": ".h5"}
 _ABOUT = "vmrtool"
+_MARK = str(os.getpid())  # several runs may be at one folder
 
 
 class FeatureFiles(Protocol):
@@ -49,22 +51,18 @@ class NpyFiles:
             shape = np.load(path, mmap_mode="r", allow_pickle=False).shape
         except (OSError, ValueError):
             return None
-        whole = isinstance(about, dict) and shape == (about.get("snippets"), about.get("dim"))
-        return about if whole else None
+        fits = isinstance(about, dict) and shape == (about.get("snippets"), about.get("dim"))
+        return about if fits else None
 
     def write(self, path: Path, about: Mapping[str, Any], extracted: Extracted) -> None:
         """Writes both files, the second last."""
         beside = path.with_suffix(".json")
         beside.unlink(missing_ok=True)
         spans = {"seen": extracted.seen.tolist(), "cells": extracted.cells.tolist()}
-
-        def features(part: Path) -> None:
-            with part.open("wb") as file:
-                np.save(file, extracted.features, allow_pickle=False)
-
-        _whole(path, features)
-        text = json.dumps({**about, **spans}) + "\n"
-        _whole(beside, lambda part: part.write_text(text, encoding="utf-8"))
+        with whole(path, mark=_MARK) as place, place.open("wb") as file:
+            np.save(file, extracted.features, allow_pickle=False)
+        with whole(beside, mark=_MARK) as place:
+            place.write_text(json.dumps({**about, **spans}) + "\n", encoding="utf-8")
 
     def discard(self, path: Path) -> None:
         """Removes both files."""
@@ -86,15 +84,11 @@ class HDF5Files:
 
     def write(self, path: Path, about: Mapping[str, Any], extracted: Extracted) -> None:
         """Writes the file."""
-
-        def contents(part: Path) -> None:
-            with h5py.File(part, "w") as file:
-                file["features"] = extracted.features
-                file["seen"] = extracted.seen
-                file["cells"] = extracted.cells
-                file.attrs[_ABOUT] = json.dumps(about)
-
-        _whole(path, contents)
+        with whole(path, mark=_MARK) as place, h5py.File(place, "w") as file:
+            file["features"] = extracted.features
+            file["seen"] = extracted.seen
+            file["cells"] = extracted.cells
+            file.attrs[_ABOUT] = json.dumps(about)
 
     def discard(self, path: Path) -> None:
         """Removes the file."""
@@ -180,14 +174,3 @@ def targets(videos: Sequence[FoundFile], out: Path, file_format: str) -> list[Ta
                 remedy="Name a folder that holds both, or use another --out for one of them.",
             )
     return [Target(file, path) for path, file in zip(paths, videos, strict=True)]
-
-
-def _whole(path: Path, write: Callable[[Path], Any]) -> None:
-    """Has a file written beside `path` and moved there once it is whole."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        write(part)
-        part.replace(path)
-    finally:
-        part.unlink(missing_ok=True)

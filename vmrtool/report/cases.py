@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from vmrtool.files import whole
 from vmrtool.report.times import clock
 from vmrtool.search.curves import Curves
 
@@ -107,15 +108,10 @@ def draw_case(case: Case, path: Path) -> None:
         several = len(case.answers) > 1
         _draw_curves(curves, inside, case.curves, case.answers[0].method if several else None)
     _share_time(axes, case)
-    part = path.with_name(path.name + ".part")
-    try:
-        with warnings.catch_warnings():
-            # A letter that the font lacks is drawn as a box; the index has the query as it is.
-            warnings.filterwarnings("ignore", message="Glyph .* missing from font")
-            figure.savefig(part, format="png", dpi=_DPI)
-        part.replace(path)
-    finally:
-        part.unlink(missing_ok=True)
+    with whole(path) as unfinished, warnings.catch_warnings():
+        # A letter that the font lacks is drawn as a box; the index has the query as it is.
+        warnings.filterwarnings("ignore", message="Glyph .* missing from font")
+        figure.savefig(unfinished, format="png", dpi=_DPI)
 
 
 def _still_height(case: Case) -> float:

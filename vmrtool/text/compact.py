@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vmrtool.errors import DataError
+from vmrtool.files import whole
 
 FORMAT = "vmrtool.vectors/1"
 
@@ -52,11 +53,9 @@ def write_compact(path: Path, compact: CompactVectors) -> None:
         "frequent": compact.frequent,
     }
     document = json.dumps(about, ensure_ascii=False)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(path.name + ".part")
     vectors = np.ascontiguousarray(compact.vectors, dtype=np.float32)
-    part.write_bytes(save({"vectors": vectors}, metadata={"vmrtool": document}))
-    part.replace(path)
+    with whole(path) as place:
+        place.write_bytes(save({"vectors": vectors}, metadata={"vmrtool": document}))
 
 
 def read_compact(path: Path) -> CompactVectors:

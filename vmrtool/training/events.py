@@ -1,7 +1,6 @@
 """TensorBoard events of a run: losses, learning rate and validation figures, once an epoch."""
 
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 
@@ -23,12 +22,7 @@ class EventLog:
         """Nothing to do: the file is open from the start."""
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         """Closes the file."""
         self._writer.close()
 

@@ -16,6 +16,7 @@ from typing import Any
 import torch
 
 from vmrtool.errors import DataError, UsageError
+from vmrtool.files import whole
 
 SCHEMA = "vmrtool.run/1"
 
@@ -98,9 +99,8 @@ class RunFolder:
 
     def save_state(self, state: dict[str, Any]) -> None:
         """Replaces state.pt, whole or not at all."""
-        part = self.state.with_suffix(".part")
-        torch.save(state, part)
-        part.replace(self.state)
+        with whole(self.state) as place:
+            torch.save(state, place)
 
     def load_state(self) -> dict[str, Any] | None:
         """What `save_state` wrote, or None where there is nothing to go on from.
@@ -123,9 +123,8 @@ class RunFolder:
 
 def _write(path: Path, data: bytes) -> None:
     """Writes a small file, whole or not at all."""
-    part = path.with_name(path.name + ".part")
-    part.write_bytes(data)
-    part.replace(path)
+    with whole(path) as place:
+        place.write_bytes(data)
 
 
 def _write_json(path: Path, document: dict[str, Any]) -> None:
