@@ -5,7 +5,6 @@ import shutil
 from pathlib import Path
 
 import pytest
-import torch
 from synthetic import write_archive, write_charades, write_glove
 from typer.testing import CliRunner
 
@@ -27,12 +26,7 @@ CHANCE = ["random", "random-two-points", "random-windows"]
 OURS = ["blind", "mha", "mha-ms", "ci-mha-no-ms", "ci-mha"]
 
 
-@pytest.fixture(scope="module", autouse=True)
-def _one_thread():
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def invoke(*arguments: str | Path):

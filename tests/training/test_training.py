@@ -27,12 +27,7 @@ SETTINGS = [
 SHORT = ["training.epochs=3", "training.crop=0.3", "training.noise=0.1"]
 
 
-@pytest.fixture(scope="module", autouse=True)
-def _one_thread():
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 @dataclass(frozen=True)
