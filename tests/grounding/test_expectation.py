@@ -35,6 +35,14 @@ def test_it_is_what_counting_gives(thresholds: tuple[float, ...]) -> None:
             assert float(fit[row][span]) == pytest.approx(expected, abs=1e-9), span
 
 
+def test_ious_that_are_a_threshold_but_for_rounding_reach_it() -> None:
+    n = 50
+    for threshold, span, true in ((0.3, (0, 29), (21, 29)), (0.3, (0, 49), (0, 14))):
+        weights = torch.zeros(1, n, n)
+        weights[0, true[0], true[1]] = 1.0
+        assert float(expected_fit(weights, (threshold,))[0][span]) == 1.0
+
+
 def two_ways(n: int = 12) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
     """The moment begins with the video or ends with it: start, end, mask and cells."""
     p_start, p_end = torch.full((1, n), 0.01), torch.full((1, n), 0.01)

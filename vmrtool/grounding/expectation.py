@@ -20,20 +20,25 @@ def expected_fit(weights: Tensor, thresholds: tuple[float, ...] = THRESHOLDS) ->
     n = weights.shape[-1]
     p = weights.double() / weights.double().sum(dim=(1, 2), keepdim=True)
     below = torch.nn.functional.pad(p.cumsum(dim=2), (1, 0))  # (B, N, N + 1): ends before j
-    fit = torch.zeros_like(p)
-    steps = torch.arange(n, device=p.device)
-    first, last = steps[:, None], steps[None, :]  # of the span that is asked about
+    first, last = torch.triu_indices(n, n, device=p.device)  # of the spans that are asked about
+    fit = p.new_zeros(len(p), len(first))
     for true_first in range(n):
         start = first.clamp(min=true_first)  # of what the two share
         begin = first.clamp(max=true_first)  # of what they cover together
-        shared = last - start + 1  # with a true end at `last` or after it
+        shared = (last - start + 1).double()  # with a true end at `last` or after it
+        joined = (last - begin + 1).double()  # with a true end at `last` or before it
+        # A true end at `last` fits best: where it does not reach a threshold, none does.
+        near = (shared >= min(thresholds) * joined - 1e-9).nonzero().squeeze(1)
+        start, begin, shared, joined = (x[near] for x in (start, begin, shared, joined))
+        row = below[:, true_first]
         for threshold in thresholds:
             # True ends that reach the threshold are an interval around `last`.
-            low = torch.ceil(start - 1 + threshold * (last - begin + 1) - 1e-9)
+            low = torch.ceil(start - 1 + threshold * joined - 1e-9)
             high = torch.floor(shared / threshold + begin - 1 + 1e-9).clamp(max=n - 1)
-            some = (low <= last) & (shared > 0)
-            low = torch.where(some, low, 0).long().flatten()
-            high = torch.where(some, high + 1, 0).long().flatten()
-            row = below[:, true_first]
-            fit += (row[:, high] - row[:, low]).view_as(fit)
-    return fit / len(thresholds)
+            some = low <= last[near]
+            low = torch.where(some, low, 0).long()
+            high = torch.where(some, high + 1, 0).long()
+            fit[:, near] += row[:, high] - row[:, low]
+    spread = torch.zeros_like(p)
+    spread[:, first, last] = fit / len(thresholds)
+    return spread
