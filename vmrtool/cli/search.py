@@ -57,6 +57,12 @@ def search(
             "--format", help="How to answer.", show_default="table on a terminal, else json"
         ),
     ] = None,
+    html: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE", help="Also write a page to look at: pictures, curves, videos."
+        ),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="The same as --format json.")] = False,
 ) -> None:
     """Find the moments that a sentence describes, best first."""
@@ -81,11 +87,13 @@ def search(
     write = _writer(output, as_json=as_json, many=queries is not None)
     messages = Console(stderr=True, soft_wrap=True, highlight=False)
 
+    from vmrtool.report.answers import AnswersPage
     from vmrtool.search.engine import open_searcher
 
     with _pooling_shown(messages) as on_vectors:
         searcher = open_searcher(catalog, model, device, on_vectors=on_vectors)
     with searcher:
+        page = None if html is None else AnswersPage(html, searcher.evidence, Path.cwd())
         for note in searcher.notes:
             messages.print(f"note: {note}", style="yellow", markup=False)
         for text in asked:
@@ -100,6 +108,11 @@ def search(
             )
             _warn(messages, result)
             write(result)
+            if page is not None:
+                page.add(result)
+        if page is not None:
+            page.write()
+            messages.print(f"page: {html}", markup=False)
 
 
 def _read_queries(source: str) -> Iterable[str]:

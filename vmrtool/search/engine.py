@@ -15,6 +15,7 @@ from vmrtool.features.device import choose_device
 from vmrtool.grounding.checkpoint import GroundingModel, load_model
 from vmrtool.indexing.choice import DEFAULT_MODEL
 from vmrtool.search.archive import Archive, Findings
+from vmrtool.search.curves import Evidence, snippet_curves
 from vmrtool.search.fitting import choose_extractor, choose_model
 from vmrtool.search.merging import Candidate
 from vmrtool.search.pooling import catalog_loader, pool_catalog, store_vectors, vectors_key
@@ -125,6 +126,7 @@ class Searcher:
             catalog_loader(self._catalog, extractor.id),
         )
         self._loaded = (model, archive)
+        self._extractor = extractor.id
         self._note_unsearched(rows, ref)
 
     def _windows(self, model: GroundingModel, extractor: int) -> list[StoredWindow]:
@@ -247,6 +249,22 @@ class Searcher:
             unknown_words=tuple(unknown),
             notes=tuple(notes),
         )
+
+    def evidence(self, moment: Moment, query: str) -> Evidence | None:
+        """What the network says of a found moment's whole video; None where that is not searched.
+
+        Raises:
+            CatalogError: the video's features are gone from the catalog.
+        """
+        for content, rows in self._videos.items():
+            row = next((row for row in rows if row.path == moment.path), None)
+            if row is None or self._loaded is None:
+                continue
+            n = self._catalog.snippet_count(content, self._extractor)
+            stored = catalog_loader(self._catalog, self._extractor)(content, 0, n)
+            curves = snippet_curves(self._loaded[0], stored.features, stored.cells, query)
+            return Evidence(row.duration_s or float(stored.cells[-1, 1]), curves)
+        return None
 
 
 def _moment(rank: int, candidate: Candidate, row: VideoRow) -> Moment:
