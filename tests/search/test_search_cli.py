@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from click.testing import Result
+from json_schemas import assert_valid
 from search_catalog import SETTINGS, random_videos, write_catalog, write_model
 from typer.testing import CliRunner
 
@@ -51,7 +52,7 @@ def test_json_when_piped_and_when_asked_for() -> None:
     piped, asked = search(QUERY), search(QUERY, "--json")
     assert piped.exit_code == asked.exit_code == 0
     assert piped.stderr == ""
-    answer, again = json.loads(piped.stdout), json.loads(asked.stdout)
+    answer, again = assert_valid(json.loads(piped.stdout)), json.loads(asked.stdout)
     assert answer["schema"] == "vmrtool.search/1" and len(answer["moments"]) == 10
     assert answer["moments"] == again["moments"]
     (line,) = search(QUERY, "--format", "jsonl").stdout.splitlines()
