@@ -54,7 +54,8 @@ class SearchResult:
     """The answer to one query: its moments, best first, and what was looked at to find them.
 
     `unknown_words` are the words of the query that the model has never seen; `notes` are sentences
-    on what else the user should know. Neither is part of the JSON.
+    on what else the user should know; `zero_shot` says that no grounding model answered, but class
+    names. None of these is part of the JSON.
     """
 
     query: str
@@ -67,6 +68,7 @@ class SearchResult:
     moments: tuple[Moment, ...]
     unknown_words: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+    zero_shot: bool = False
 
     def to_dict(self) -> dict[str, Any]:
         """The answer as the JSON object `vmrtool.search/1`."""
