@@ -17,9 +17,9 @@ _HEIGHT = 180  # pixels
 
 _MOST_SHOWN = 200  # cards with pictures and curves; a page of more would be slow to open
 _READING = (
-    "Moments are ranked by their score, from 0 to 1. It is made of the similarity, the cosine "
-    "between the query and the moment's own snippets, and of the grounding, the probability that "
-    "the network gives to just this start and this end among all of its window."
+    "Moments are ranked by their score, from 0 to 1. It is made of the similarity between the query "
+    "and the moment's own snippets, and of the grounding, the probability that the network gives "
+    "to just this start and this end among all of its window."
 )
 
 EvidenceOf = Callable[[Moment, str], Evidence | None]
@@ -129,7 +129,7 @@ def _card(
         start=moment.start,
         end=moment.end,
         duration=duration,
-        facts=_facts(moment),
+        facts=_facts(moment, zero_shot=result.zero_shot),
         rows=(Row("moments found", "found", spans),),
         curves=evidence.curves if evidence else None,
         pictures=tuple(pictures),
@@ -138,7 +138,10 @@ def _card(
     )
 
 
-def _facts(moment: Moment) -> tuple[Fact, ...]:
+def _facts(moment: Moment, *, zero_shot: bool) -> tuple[Fact, ...]:
+    sure = "how sure the network is of just this start and end"
+    if zero_shot:
+        sure = "how far its likeness stands out from the rest of the video"
     return (
         Fact("score", f"{moment.score:.3f}", "orders the ranking, from 0 to 1", moment.score),
         Fact(
@@ -149,7 +152,7 @@ def _facts(moment: Moment) -> tuple[Fact, ...]:
         Fact(
             "grounding",
             f"{moment.grounding:.3g}",
-            "how sure the network is of just this start and end",
+            sure,
         ),
     )
 
