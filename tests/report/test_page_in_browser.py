@@ -6,7 +6,6 @@ Skips where there is no chromium, no chromedriver or no selenium.
 import shutil
 import time
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -131,7 +130,9 @@ def test_the_address_alone_leads_to_the_moment(browser: Any) -> None:
 
 def test_j_and_k_go_from_card_to_card(browser: Any) -> None:
     here = "document.activeElement.id"
-    for key, expected in zip("jjjjkk", ("q1m1", "q1m2", "q1m3", "q1m3", "q1m2", "q1m1")):
+    for key, expected in zip(
+        "jjjjkk", ("q1m1", "q1m2", "q1m3", "q1m3", "q1m2", "q1m1"), strict=True
+    ):
         press(browser, key)
         assert browser.execute_script(f"return {here}") == expected
         assert browser.execute_script("return document.querySelectorAll('.current').length") == 1
