@@ -304,6 +304,8 @@ def test_catalog_commands(catalog: Path) -> None:
     shown = told("show", f"{folder}/\udcff.mp4") | {"failure": told("show", "broken")["failure"]}
     assert_documented("vmrtool.video/1", shown)
     assert_documented("vmrtool.export/1", told("export-features", f"{folder}/out.h5"))
+    merged = CliRunner().invoke(app, ["catalog", "merge", f"{folder}/all.db", str(catalog)])
+    assert_documented("vmrtool.merge/1", json.loads(merged.stdout))
     assert_documented("vmrtool.forget/1", told("forget"))
     assert_documented("vmrtool.relocate/1", told("relocate", folder, f"{folder}/elsewhere"))
 
