@@ -233,7 +233,7 @@ def test_index_and_search() -> None:
     report = IndexReport(Path("/v.db"), 1, 0, 0, 0, 0, (failure,), 1.0, 1.0)
     assert_documented("vmrtool.index/1", report.to_dict())
     moment = Moment(1, "v.mp4", 0.0, 1.0, 0.5, 0.5, 0.5, video_b64="dg==")
-    found = SearchResult("q", "m", "v.db", 1, 1, 1, 1.0, (moment,))
+    found = SearchResult("q", "m", "v.db", 1, 1, 1, 1.0, (moment,), catalogs=("v.db",))
     assert_documented("vmrtool.search/1", found.to_dict())
 
 

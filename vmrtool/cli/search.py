@@ -35,7 +35,8 @@ def search(
         typer.Option(metavar="FILE|-", help="Answer one query a line, one JSON object a line."),
     ] = None,
     catalog: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="The catalog; else the nearest vmrtool.db.")
+        list[Path] | None,
+        typer.Option(metavar="FILE", help="The catalog, or several; else the nearest vmrtool.db."),
     ] = None,
     model: Annotated[
         str | None,
@@ -81,10 +82,10 @@ def search(
     write = _writer(output, as_json=as_json, many=queries is not None)
     messages = Console(stderr=True, soft_wrap=True, highlight=False)
 
-    from vmrtool.search.engine import open_searcher
+    from vmrtool.search.shards import open_archive
 
     with _pooling_shown(messages) as on_vectors:
-        searcher = open_searcher(catalog, model, device, on_vectors=on_vectors)
+        searcher = open_archive(catalog or (), model, device, on_vectors=on_vectors)
     with searcher:
         for note in searcher.notes:
             messages.print(f"note: {note}", style="yellow", markup=False)
