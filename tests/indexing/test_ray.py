@@ -2,6 +2,7 @@
 
 import json
 import os
+import secrets
 import signal
 import time
 from collections.abc import Iterator
@@ -67,6 +68,7 @@ def cluster() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("PYTHONPATH", os.pathsep.join(map(str, paths)))
         patch.setenv("RAY_USAGE_STATS_ENABLED", "0")
+        patch.setenv("RAY_AUTH_TOKEN", secrets.token_hex(32))  # else Ray writes one to the home
         ray.init(
             address="local",
             num_cpus=2,

@@ -199,10 +199,11 @@ def _cluster(address: str) -> Iterator[None]:
             )
         else:
             ray.init(address=address, **quiet)
-    except (ConnectionError, RuntimeError, ValueError) as error:
+    except (ConnectionError, RuntimeError, ValueError, ray.exceptions.RayError) as error:
         raise UsageError(
             f"no Ray cluster at '{address}': {str(error).splitlines()[0]}",
-            remedy="Start one with `ray start --head`, or use --ray local.",
+            remedy="Start one with `ray start --head`, or use --ray local; every node and this "
+            "command need the cluster's token, where it has one.",
         ) from error
     try:
         yield
