@@ -266,7 +266,7 @@ def test_index_and_search() -> None:
     report = IndexReport(Path("/v.db"), 1, 0, 0, 0, 0, (failure,), 1.0, 1.0)
     assert_documented("vmrtool.index/1", assert_valid(report.to_dict()))
     moment = Moment(1, "v.mp4", 0.0, 1.0, 0.5, 0.5, 0.5, video_b64="dg==")
-    found = SearchResult("q", "m", "v.db", 1, 1, 1, 1.0, (moment,))
+    found = SearchResult("q", "m", "v.db", 1, 1, 1, 1.0, (moment,), catalogs=("v.db",))
     assert_documented("vmrtool.search/1", assert_valid(found.to_dict()))
 
 
@@ -338,6 +338,8 @@ def test_catalog_commands(catalog: Path) -> None:
     shown = told("show", f"{folder}/\udcff.mp4") | {"failure": told("show", "broken")["failure"]}
     assert_documented("vmrtool.video/1", shown)
     assert_documented("vmrtool.export/1", told("export-features", f"{folder}/out.h5"))
+    merged = CliRunner().invoke(app, ["catalog", "merge", f"{folder}/all.db", str(catalog)])
+    assert_documented("vmrtool.merge/1", json.loads(merged.stdout))
     assert_documented("vmrtool.forget/1", told("forget"))
     assert_documented("vmrtool.relocate/1", told("relocate", folder, f"{folder}/elsewhere"))
 

@@ -95,7 +95,7 @@ def options(
         os.environ["VMRTOOL_DEBUG"] = "1"
 
 
-app.command("index")(index.index)
+app.command("index", cls=index.IndexCommand)(index.index)
 app.command("extract")(extract.extract)
 app.command("search")(search.search)
 app.command("train")(train.train)

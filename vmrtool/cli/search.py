@@ -43,7 +43,8 @@ def search(
         typer.Option(metavar="FILE|-", help="Answer one query a line."),
     ] = None,
     catalog: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="The catalog; else the nearest vmrtool.db.")
+        list[Path] | None,
+        typer.Option(metavar="FILE", help="The catalog, or several; else the nearest vmrtool.db."),
     ] = None,
     model: Annotated[
         str | None,
@@ -101,10 +102,10 @@ def search(
     write = _writer(output, file, as_json=as_json, many=queries is not None, null=null)
     messages = Console(stderr=True, soft_wrap=True, highlight=False)
 
-    from vmrtool.search.engine import open_searcher
+    from vmrtool.search.shards import open_archive
 
     with _pooling_shown(messages) as on_vectors:
-        searcher = open_searcher(catalog, model, device, on_vectors=on_vectors)
+        searcher = open_archive(catalog or (), model, device, on_vectors=on_vectors)
     with searcher:
         for note in searcher.notes:
             messages.print(f"note: {note}", style="yellow", markup=False)

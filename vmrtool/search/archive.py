@@ -72,6 +72,25 @@ class Archive:
         pooled = pool_contents(model, counts, load)
         return cls((window for windows in pooled for window in windows), load)
 
+    def shortlist(
+        self,
+        model: GroundingModel,
+        query: str,
+        shortlist: int,
+        only: Collection[str] | None = None,
+    ) -> list[tuple[str, float]]:
+        """The contents that `find` would look into, best first, with the cosines they stand by."""
+        if self._index is None:
+            return []
+        vector = encode_queries(model, [query]).vectors[0].float().cpu().numpy()
+        return [
+            (self.contents[video], self._index.likeness(vector, video))
+            for video in self._index.shortlist(vector, shortlist, self._allowed(only))
+        ]
+
+    def _allowed(self, only: Collection[str] | None) -> NDArray[np.bool_] | None:
+        return None if only is None else np.array([name in only for name in self.contents])
+
     def find(
         self,
         model: Model,
@@ -96,9 +115,8 @@ class Archive:
             return Findings({}, 0)
         asked = encode_queries(model, [query])
         vector = asked.vectors[0].float().cpu().numpy()
-        allowed = None if only is None else np.array([name in only for name in self.contents])
         looked_into: list[tuple[int, list[Window]]] = []
-        for video in self._index.shortlist(vector, shortlist, allowed):
+        for video in self._index.shortlist(vector, shortlist, self._allowed(only)):
             chosen = self._index.best_windows(vector, video, windows_per_video)
             looked_into.append((video, [self._windows[video][number] for number in chosen]))
         loaded = [
