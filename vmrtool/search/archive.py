@@ -74,7 +74,7 @@ class Archive:
 
     def shortlist(
         self,
-        model: GroundingModel,
+        model: Model,
         query: str,
         shortlist: int,
         only: Collection[str] | None = None,

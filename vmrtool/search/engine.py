@@ -14,7 +14,7 @@ from vmrtool.catalog.videos import matches
 from vmrtool.config import find_catalog
 from vmrtool.errors import CatalogError, MissingError, UsageError
 from vmrtool.features.device import choose_device
-from vmrtool.grounding.checkpoint import load_model
+from vmrtool.grounding.checkpoint import GroundingModel, load_model
 from vmrtool.indexing.choice import DEFAULT_MODEL
 from vmrtool.search.archive import Archive, Findings
 from vmrtool.search.fitting import choose_extractor, choose_model
