@@ -304,7 +304,15 @@ def test_catalog_commands(catalog: Path) -> None:
     shown = told("show", f"{folder}/\udcff.mp4") | {"failure": told("show", "broken")["failure"]}
     assert_documented("vmrtool.video/1", shown)
     assert_documented("vmrtool.export/1", told("export-features", f"{folder}/out.h5"))
-    assert_documented("vmrtool.forget/1", told("forget"))
+    listed = told("list")["videos"]
+    odd = next(row for row in listed if "video_b64" in row)
+    assert_documented("vmrtool.list/1", told("list") | {"videos": [odd]})
+    checked = told("verify")
+    fault = dict.fromkeys(("table", "row", "error", "remedy", "repairable"))
+    assert_documented("vmrtool.catalogverify/1", checked | {"faults": [fault], "left": [fault]})
+    assert_documented("vmrtool.remove/1", told("remove", "\udcfe*"))
+    assert told("remove", "--missing")["removed"]
+    assert_documented("vmrtool.vacuum/1", told("vacuum"))
     assert_documented("vmrtool.relocate/1", told("relocate", folder, f"{folder}/elsewhere"))
 
 

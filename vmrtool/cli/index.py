@@ -48,6 +48,9 @@ def index(
     retry_failed: Annotated[
         bool, typer.Option("--retry-failed", help="Try again what failed before.")
     ] = False,
+    prune: Annotated[
+        bool, typer.Option("--prune", help="Take what is gone from DIR out of the catalog.")
+    ] = False,
     shard: Annotated[
         str | None, typer.Option(metavar="I/N", help="Only part I of N of the videos.")
     ] = None,
@@ -73,6 +76,7 @@ def index(
         exclude=exclude or (),
         shard=None if shard is None else Shard.parse(shard),
         retry_failed=retry_failed,
+        prune=prune,
         workers=workers,
         compiled=compiled,
     )
@@ -100,6 +104,7 @@ def run_index(
     exclude: Sequence[str] = (),
     shard: Shard | None = None,
     retry_failed: bool = False,
+    prune: bool = False,
     workers: int | None = None,
     compiled: bool = False,
 ) -> IndexReport:
@@ -129,6 +134,7 @@ def run_index(
             exclude=exclude,
             shard=shard,
             retry_failed=retry_failed,
+            prune=prune,
             workers=workers or default_workers(),
             on_event=display.follow,
         )
@@ -149,9 +155,11 @@ def print_summary(report: IndexReport, out: Console) -> None:
     if report.missing:
         out.print(
             f"{report.missing:,} known to the catalog are gone from there: `vmrtool catalog "
-            "relocate OLD NEW` where they moved, `forget` where they are gone for good",
+            "relocate OLD NEW` where they moved, `remove --missing` where they are gone for good",
             markup=False,
         )
+    if report.removed:
+        out.print(f"{report.removed:,} gone from there were removed", markup=False)
     rate = ""
     if report.seconds_of_video and report.elapsed_s:
         rate = f", {report.seconds_of_video / report.elapsed_s:.1f} s of video a second"
