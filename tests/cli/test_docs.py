@@ -316,6 +316,12 @@ def test_catalog_commands(catalog: Path) -> None:
     assert_documented("vmrtool.relocate/1", told("relocate", folder, f"{folder}/elsewhere"))
 
 
+def test_doctor() -> None:
+    result = CliRunner().invoke(app, ["doctor", "--json"])
+    assert result.exit_code == 0, result.output
+    assert_documented("vmrtool.doctor/1", json.loads(result.stdout))
+
+
 def test_exported_features(catalog: Path) -> None:
     import h5py
 

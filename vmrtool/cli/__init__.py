@@ -15,7 +15,7 @@ from rich.console import Console
 from rich.markup import escape
 from typer.core import TyperGroup
 
-from vmrtool.cli import catalog_upkeep, data, demo, extract, index, models, search, train
+from vmrtool.cli import catalog_upkeep, data, demo, doctor, extract, index, models, search, train
 from vmrtool.cli import eval as evaluate
 from vmrtool.errors import VmrtoolError
 
@@ -97,6 +97,7 @@ app.command("extract")(extract.extract)
 app.command("search")(search.search)
 app.command("train")(train.train)
 app.command("eval")(evaluate.eval)
+app.command("doctor")(doctor.doctor)
 app.add_typer(catalog_upkeep.catalog_app, name="catalog")
 app.add_typer(data.data_app, name="data")
 app.add_typer(models.models_app, name="models")
