@@ -8,7 +8,7 @@ import platform
 import shutil
 import sqlite3
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from importlib import import_module, metadata
 from pathlib import Path
@@ -66,8 +66,15 @@ class Diagnosis:
         }
 
 
-def diagnose(catalog: Path | None = None) -> Diagnosis:
-    """Looks at everything; `catalog` as `find_catalog` takes it."""
+def diagnose(
+    catalog: Path | None = None, settings: Sequence[tuple[str, Any, str]] = ()
+) -> Diagnosis:
+    """Looks at everything.
+
+    Args:
+        catalog: as `find_catalog` takes it.
+        settings: options that are set outside the command line: name, value, where that is from.
+    """
     looks: tuple[tuple[str, Callable[[], Iterator[Finding]]], ...] = (
         ("software", _software),
         ("devices", _devices),
@@ -75,7 +82,7 @@ def diagnose(catalog: Path | None = None) -> Diagnosis:
         ("models", _models),
         ("catalog", lambda: _catalog(catalog)),
         ("disk", lambda: _disk(catalog)),
-        ("settings", _settings),
+        ("settings", lambda: _settings(settings)),
     )
     findings: list[Finding] = []
     for topic, look in looks:
@@ -302,7 +309,9 @@ def _disk(named: Path | None) -> Iterator[Finding]:
             yield Finding("disk", name, "ok", found)
 
 
-def _settings() -> Iterator[Finding]:
+def _settings(options: Sequence[tuple[str, Any, str]]) -> Iterator[Finding]:
+    for name, value, source in options:
+        yield Finding("settings", name, "ok", f"{value} ({source})")
     for name in _VARIABLES:
         if os.environ.get(name):
             yield Finding("settings", f"${name}", "ok", os.environ[name])

@@ -16,7 +16,7 @@ from typer.testing import CliRunner
 
 from vmrtool.catalog import Catalog
 from vmrtool.catalog.rows import FailureRow, FileFacts, FoundFile, StoredSnippets
-from vmrtool.cli import app
+from vmrtool.cli import ANYWHERE, app
 from vmrtool.datasets.export import export_features
 from vmrtool.datasets.samples import Sample
 from vmrtool.evaluation.predictions import write_predictions
@@ -132,7 +132,7 @@ def mistakes(words: list[str]) -> list[str]:
 
 def options_of(command: Any) -> set[str]:
     names = {name for option in command.params for name in option.opts if name.startswith("-")}
-    return names | {"--help", "-h"}
+    return names | {"--help", "-h", *ANYWHERE}
 
 
 def all_options(command: Any = COMMANDS) -> set[str]:
@@ -320,6 +320,22 @@ def test_doctor() -> None:
     result = CliRunner().invoke(app, ["doctor", "--json"])
     assert result.exit_code == 0, result.output
     assert_documented("vmrtool.doctor/1", json.loads(result.stdout))
+
+
+def test_config(monkeypatch: pytest.MonkeyPatch) -> None:
+    result = CliRunner().invoke(app, ["config", "--json"])
+    assert result.exit_code == 0, result.output
+    assert_documented("vmrtool.config/1", json.loads(result.stdout) | {"environment": {}})
+
+
+def test_settings_of_the_guide_are_settings(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    [block] = [block for kind, block in FENCED.findall(text_of("guide.md")) if kind == "toml"]
+    (tmp_path / "vmrtool.toml").write_text(block, encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
+    told = json.loads(CliRunner().invoke(app, ["config", "--json"]).stdout)["options"]
+    assert len([row for row in told if row["source"].endswith("vmrtool.toml")]) == 5
 
 
 def test_exported_features(catalog: Path) -> None:

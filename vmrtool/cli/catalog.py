@@ -9,6 +9,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from vmrtool.cli import completion
+from vmrtool.cli.console import message_console
+
 if TYPE_CHECKING:
     from rich.console import Console
 
@@ -45,7 +48,14 @@ def info(catalog: CatalogOption = None, as_json: JsonOption = False) -> None:
 
 @catalog_app.command()
 def show(
-    video: Annotated[Path, typer.Argument(metavar="VIDEO", help="A path, or a name if unique.")],
+    video: Annotated[
+        Path,
+        typer.Argument(
+            metavar="VIDEO",
+            help="A path, or a name if unique.",
+            autocompletion=completion.videos,
+        ),
+    ],
     catalog: CatalogOption = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -146,7 +156,6 @@ def export_features(
     as_json: JsonOption = False,
 ) -> None:
     """Write the features and their times as one HDF5 file that others can read."""
-    from rich.console import Console
     from rich.progress import Progress
 
     from vmrtool.catalog import Catalog
@@ -156,7 +165,7 @@ def export_features(
     path = find_catalog(catalog)
     with (
         Catalog.open(path) as opened,
-        Progress(console=Console(stderr=True), transient=True) as bar,
+        Progress(console=message_console(), transient=True) as bar,
     ):
         task = bar.add_task("writing", total=None)
         done = export(

@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from vmrtool.cli import completion
 from vmrtool.cli.catalog import CatalogOption, JsonOption, catalog_app, print_json
+from vmrtool.cli.console import message_console
 
 if TYPE_CHECKING:
     from vmrtool.catalog.verification import Fault
@@ -34,7 +36,12 @@ class Wanted(StrEnum):
 @catalog_app.command("list")
 def list_(
     glob: Annotated[
-        str | None, typer.Argument(metavar="[GLOB]", help="Only videos whose name or path fits.")
+        str | None,
+        typer.Argument(
+            metavar="[GLOB]",
+            help="Only videos whose name or path fits.",
+            autocompletion=completion.videos,
+        ),
     ] = None,
     state: Annotated[Wanted | None, typer.Option(help="Only videos in this state.")] = None,
     since: Annotated[
@@ -88,7 +95,6 @@ def verify(
     as_json: JsonOption = False,
 ) -> None:
     """Look over every row and value; exit code 1 where something is wrong and stays so."""
-    from rich.console import Console
     from rich.progress import Progress
 
     from vmrtool.catalog import Catalog, verification
@@ -98,7 +104,7 @@ def verify(
 
     path = find_catalog(catalog)
     repaired = 0
-    with Progress(console=Console(stderr=True), transient=True) as bar:
+    with Progress(console=message_console(), transient=True) as bar:
         task = bar.add_task("verifying", total=None)
         with Catalog.open(path, readonly=not repair) as opened:
             verdict = verification.verify(
@@ -135,7 +141,11 @@ def verify(
 def remove(
     names: Annotated[
         list[str] | None,
-        typer.Argument(metavar="[VIDEO|GLOB...]", help="Paths, unique names, or globs."),
+        typer.Argument(
+            metavar="[VIDEO|GLOB...]",
+            help="Paths, unique names, or globs.",
+            autocompletion=completion.videos,
+        ),
     ] = None,
     missing: Annotated[
         bool, typer.Option("--missing", help="Those whose files are gone; of VIDEOs, or all.")

@@ -19,11 +19,20 @@ _MARKS = {
 }
 
 
-def doctor(catalog: CatalogOption = None, as_json: JsonOption = False) -> None:
+def doctor(
+    context: typer.Context, catalog: CatalogOption = None, as_json: JsonOption = False
+) -> None:
     """What this machine has, what is missing and the remedy; 3 where nothing can work."""
+    from vmrtool.cli.config import effective
     from vmrtool.doctor import diagnose
 
-    diagnosis = diagnose(catalog)
+    told = effective(context.find_root(), [f"--catalog={catalog}"] if catalog else [])
+    options = [
+        (" ".join((*row["command"], f"--{row['option']}")), row["value"], row["source"])
+        for row in told["options"]
+        if row["source"] != "default"
+    ]
+    diagnosis = diagnose(catalog, options)
     if not print_json(as_json, diagnosis.to_dict()):
         print_findings(diagnosis.findings)
     if not diagnosis.works:

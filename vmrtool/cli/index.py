@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from vmrtool.cli import completion
 from vmrtool.cli import extractor_options as options
+from vmrtool.cli.console import message_console
 from vmrtool.cli.extractor_options import default_workers, find_source
 from vmrtool.cli.index_display import following, print_failures
 
@@ -33,10 +35,19 @@ def index(
     ] = None,
     model: Annotated[
         str | None,
-        typer.Option(metavar="NAME|RUN|FILE", help="Index for this grounding model."),
+        typer.Option(
+            metavar="NAME|RUN|FILE",
+            help="Index for this grounding model.",
+            autocompletion=completion.models,
+        ),
     ] = None,
     backbone: Annotated[
-        str | None, typer.Option(metavar="NAME", help="A backbone alone, e.g. i3d.")
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="A backbone alone, e.g. i3d.",
+            autocompletion=completion.backbones,
+        ),
     ] = None,
     weights: options.Weights = None,
     stride: options.Stride = None,
@@ -65,7 +76,7 @@ def index(
     from vmrtool.indexing.choice import Choice
     from vmrtool.indexing.shards import Shard
 
-    console = Console(stderr=True, soft_wrap=True, highlight=False)
+    console = message_console()
     report = run_index(
         paths,
         find_catalog(catalog, create=True),

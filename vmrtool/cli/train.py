@@ -8,6 +8,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from vmrtool.cli import completion
+from vmrtool.cli.console import message_console
+
 if TYPE_CHECKING:
     from vmrtool.training.grid import Cell
     from vmrtool.training.start import TrainingResult
@@ -20,6 +23,7 @@ def train(
             "--dataset",
             metavar="NAME|FILE",
             help="charades, activitynet, or a JSONL file; repeatable.",
+            autocompletion=completion.datasets,
         ),
     ],
     out: Annotated[Path, typer.Option("--out", metavar="RUN", help="Run folder to write.")],
@@ -71,6 +75,7 @@ def train(
         typer.Option(
             metavar="NAME|FILE",
             help="Settings: a model's name or a TOML file.",
+            autocompletion=completion.models,
             show_default="a named data set's own",
         ),
     ] = None,
@@ -128,8 +133,6 @@ def train(
     import sys
     from functools import partial
 
-    from rich.console import Console
-
     from vmrtool.cli import report_error
     from vmrtool.cli.index import print_summary, run_index
     from vmrtool.cli.index_display import print_failures
@@ -152,7 +155,7 @@ def train(
     from vmrtool.training.start import require_words
     from vmrtool.training.start import train as train_model
 
-    console = Console(stderr=True, soft_wrap=True, highlight=False)
+    console = message_console()
     changes = [] if glove is None else ["network.query_encoder=glove"]
     if text_model is not None:
         if glove is not None:
