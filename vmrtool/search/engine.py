@@ -8,6 +8,7 @@ from types import TracebackType
 import torch
 
 from vmrtool.catalog import Catalog
+from vmrtool.catalog.connection import broken
 from vmrtool.catalog.paths import base64_unless_utf8, display, path_key
 from vmrtool.catalog.rows import StoredWindow, VideoRow
 from vmrtool.catalog.videos import matches
@@ -152,7 +153,7 @@ class Searcher:
                 self._videos.setdefault(row.content_hash, []).append(row)
         archive = Archive(
             (window for window in windows if window.content_hash in self._videos),
-            catalog_loader(self._catalog, extractor.id),
+            catalog_loader(self._catalog, extractor.id, model),
         )
         self._loaded = (model, archive)
         self._note_unsearched(rows, ref)
@@ -182,7 +183,10 @@ class Searcher:
                 for windows in pool_catalog(self._catalog, model, extractor):
                     unstored += windows
                     count()
-        return self._catalog.load_vectors(key, extractor) + unstored
+        stored = self._catalog.load_vectors(key, extractor)
+        if stored and stored[0].vectors.shape[1] != model.config.retrieval_dim:
+            raise broken(self._catalog.path, "vectors of another width than the model's")
+        return stored + unstored
 
     def _note_unsearched(self, rows: list[VideoRow], ref: str) -> None:
         """Says so where videos that did not fail have no features for the model."""
