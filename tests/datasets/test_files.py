@@ -91,6 +91,23 @@ def test_times_that_extract_wrote_beside(tmp_path: Path) -> None:
         np.testing.assert_allclose(get(tmp_path).cells, evenly)
 
 
+def test_hdf5_files_of_extract(tmp_path: Path) -> None:
+    values, cells = np.arange(6.0).reshape(3, 2), [[0.0, 2.0], [2.0, 3.0], [3.0, 7.5]]
+    (tmp_path / "deeper").mkdir()
+    with h5py.File(tmp_path / "deeper" / "a.h5", "w") as file:
+        file["features"], file["seen"], file["cells"] = values, cells, cells
+    with h5py.File(tmp_path / "many.h5", "w") as file:
+        file["a"] = values
+    stored = get(tmp_path)
+    assert stored.features.tolist() == values.tolist()
+    assert stored.cells.tolist() == cells
+    with pytest.raises(DataError, match="has no array `features`"):
+        get(tmp_path, "many")
+    np.save(tmp_path / "a.npy", values)
+    with pytest.raises(DataError, match=r"'a' are in .*a\.npy and .*a\.h5"):
+        get(tmp_path)
+
+
 def test_cells_never_leave_the_video() -> None:
     assert cells_of(4, 3.5, 1.0).tolist() == [[0, 1], [1, 2], [2, 3], [3, 3.5]]
     assert cells_of(6, 3.5, 1.0).tolist() == [[0, 1], [1, 2], [2, 3], [3, 3.5]]
@@ -135,7 +152,7 @@ def test_files_that_cannot_be_used(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="neither a catalog nor an HDF5"):
         open_store(tmp_path / "text.h5")
     (tmp_path / "empty").mkdir()
-    with pytest.raises(DataError, match="no npy, npz or pt"):
+    with pytest.raises(DataError, match="no npy, npz, pt or h5"):
         open_store(tmp_path / "empty")
     with h5py.File(tmp_path / "whole.h5", "w") as file:
         file["a"] = np.random.default_rng(0).standard_normal((500, 64))

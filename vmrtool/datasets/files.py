@@ -1,13 +1,14 @@
 """Features that others extracted: one HDF5 file, or a folder with a file a video.
 
 HDF5: `/VIDEO` (snippets, dim), or `/VIDEO/c3d_features` as in ActivityNet's public file.
-Folder: VIDEO.npy, VIDEO.npz (one array) or VIDEO.pt (a tensor; pickled objects are refused).
+Folder, with folders inside it or not: VIDEO.npy, VIDEO.npz (one array), VIDEO.pt (a tensor; pickled
+objects are refused) or VIDEO.h5 (an array `features`, and `cells` where its times are known).
 
 Times: an array's attribute `cells`, (snippets, 2) seconds, says what each snippet stands for. Else,
 where the array's, its group's or the file's attribute `snippet_seconds` says how far snippets are
 apart, snippet k stands for that many seconds from k times as many. Otherwise the snippets divide
-the video's length evenly. Where `vmrtool extract` wrote an npy file, its times are in the JSON
-file beside.
+the video's length evenly. What `vmrtool extract` wrote brings its times along, an npy file in the
+JSON file beside it.
 
 A file that `vmrtool catalog export-features` wrote is read as its catalog is: with the same times,
 the same extractor, and videos found by their files' paths too.
@@ -28,7 +29,7 @@ from vmrtool.datasets.samples import Sample
 from vmrtool.datasets.stores import CatalogStore, FeatureStore, StoredVideo
 from vmrtool.errors import DataError
 
-_SUFFIXES = (".npy", ".npz", ".pt")
+_SUFFIXES = (".npy", ".npz", ".pt", ".h5")
 _INNER = "c3d_features"
 _EXTRACTED = "vmrtool.features/1"
 
@@ -54,7 +55,7 @@ def open_store(path: Path) -> FeatureStore:
         return CatalogStore(path)
     raise DataError(
         f"{path}: neither a catalog nor an HDF5 file",
-        remedy="features come from a catalog, an HDF5 file, or a folder of npy, npz or pt files",
+        remedy="give a catalog, an HDF5 file, or a folder of npy, npz, pt or h5 files",
     )
 
 
@@ -138,38 +139,46 @@ class FolderStore:
             DataError: there is no feature file in it.
         """
         self.source = str(path)
-        files = (file for file in sorted(path.iterdir()) if file.suffix in _SUFFIXES)
-        self._files = {file.stem: file for file in files}
+        self._files: dict[str, list[Path]] = {}
+        for file in sorted(path.rglob("*")):
+            if file.suffix in _SUFFIXES:
+                self._files.setdefault(file.stem, []).append(file)
         if not self._files:
             raise DataError(
-                f"{path}: no npy, npz or pt file in it",
+                f"{path}: no npy, npz, pt or h5 file in it",
                 remedy="a folder of features has one such file a video, named by the video's id",
             )
 
     def get(self, sample: Sample) -> StoredVideo | None:
-        """The features of the sample's video, or None where there is no file of its name."""
-        path = self._files.get(sample.vid)
-        if path is None:
+        """The features of the sample's video, or None where there is no file of its name.
+
+        Raises:
+            DataError: there are several, or the file is not what it should be.
+        """
+        paths = self._files.get(sample.vid, [])
+        if not paths:
             return None
+        if len(paths) > 1:
+            raise DataError(
+                f"{self.source}: features of {sample.vid!r} are in {paths[0]} and {paths[1]}",
+                remedy="keep one of them",
+            )
+        path = paths[0]
         try:
-            values = _read(path)
+            values, cells = _read(path)
         except DataError:
             raise
         except Exception as error:  # zipfile, pickle, numpy and torch each have errors of their own
             raise DataError(
                 f"{path}: cannot be read ({error})", remedy="a plain array or tensor is expected"
             ) from error
-        stored = _stored(values, sample, str(path))
-        cells = _cells_beside(path)
-        if stored is None or cells is None or len(cells) != len(stored.features):
-            return stored
-        return StoredVideo(stored.features, cells)
+        return _stored(values, sample, str(path), cells=cells)
 
     def close(self) -> None:
         """Nothing is held open."""
 
 
-def _cells_beside(path: Path) -> NDArray[np.float64] | None:
+def _cells_beside(path: Path, snippets: int) -> NDArray[np.float64] | None:
     """The cells that `vmrtool extract` wrote beside a file of features; None where it did not."""
     try:
         about = json.loads(path.with_suffix(".json").read_bytes())
@@ -178,26 +187,34 @@ def _cells_beside(path: Path) -> NDArray[np.float64] | None:
         cells = np.array(about["cells"], np.float64)
     except (OSError, ValueError, KeyError):
         return None
-    return cells if cells.ndim == 2 and cells.shape[1] == 2 else None
+    return cells if cells.shape == (snippets, 2) else None
 
 
-def _read(path: Path) -> NDArray[Any]:
-    """The one array of a feature file."""
+def _read(path: Path) -> tuple[NDArray[Any], Any]:
+    """The one array of a feature file, and its cells where the file says them, else None."""
+    if path.suffix == ".h5":
+        with h5py.File(path, "r") as file:
+            array = file.get("features")
+            if not isinstance(array, h5py.Dataset):
+                raise DataError(
+                    f"{path}: has no array `features`",
+                    remedy="a file with many videos in it is given by its own name, not its folder",
+                )
+            return array[()], file["cells"][()] if "cells" in file else None
     if path.suffix == ".pt":
         import torch
 
         tensor = torch.load(path, map_location="cpu", weights_only=True)
         if not isinstance(tensor, torch.Tensor):
             raise DataError(f"{path}: holds a {type(tensor).__name__}, not a tensor")
-        values: NDArray[Any] = tensor.float().numpy()
-        return values
+        return tensor.float().numpy(), None
     loaded = np.load(path, allow_pickle=False)
     if path.suffix == ".npy":
-        return np.asarray(loaded)
+        return np.asarray(loaded), _cells_beside(path, len(loaded))
     with loaded:
         if len(loaded.files) != 1:
             raise DataError(f"{path}: holds {len(loaded.files)} arrays, not one")
-        return np.asarray(loaded[loaded.files[0]])
+        return np.asarray(loaded[loaded.files[0]]), None
 
 
 def _stored(
