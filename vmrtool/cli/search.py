@@ -50,6 +50,14 @@ def search(
     video: Annotated[
         str | None, typer.Option(metavar="GLOB", help="Only videos whose name or path fits.")
     ] = None,
+    since: Annotated[
+        str | None,
+        typer.Option(metavar="DATE", help="Only videos whose files were last changed then or later."),
+    ] = None,
+    duration: Annotated[
+        str | None,
+        typer.Option(metavar="MIN-MAX", help="Only videos so long, in seconds; 30-, -120 do too."),
+    ] = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
     output: Annotated[
         Format | None,
@@ -97,6 +105,8 @@ def search(
                 windows_per_video=windows_per_video,
                 per_video=per_video,
                 video=video,
+                since=since,
+                duration=duration,
             )
             _warn(messages, result)
             write(result)

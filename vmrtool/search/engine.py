@@ -8,13 +8,13 @@ from types import TracebackType
 from vmrtool.catalog import Catalog
 from vmrtool.catalog.paths import base64_unless_utf8, display, path_key
 from vmrtool.catalog.rows import StoredWindow, VideoRow
-from vmrtool.catalog.videos import matches
 from vmrtool.config import find_catalog
 from vmrtool.errors import CatalogError, MissingError, UsageError
 from vmrtool.features.device import choose_device
 from vmrtool.grounding.checkpoint import GroundingModel, load_model
 from vmrtool.indexing.choice import DEFAULT_MODEL
 from vmrtool.search.archive import Archive, Findings
+from vmrtool.search.filters import video_filter
 from vmrtool.search.fitting import choose_extractor, choose_model
 from vmrtool.search.merging import Candidate
 from vmrtool.search.pooling import catalog_loader, pool_catalog, store_vectors, vectors_key
@@ -177,6 +177,8 @@ class Searcher:
         windows_per_video: int = 4,
         per_video: int = 3,
         video: str | None = None,
+        since: str | None = None,
+        duration: str | None = None,
     ) -> SearchResult:
         """Finds the moments that a sentence describes, in one ranking over the whole archive.
 
@@ -191,9 +193,12 @@ class Searcher:
             per_video: most moments of one video.
             video: look only into videos whose path, path below the indexed folder, or name fits
                 this glob.
+            since: only into those whose files were last changed then or later, ISO 8601.
+            duration: only into those so long: "MIN-MAX" in seconds, either may be left out.
 
         Raises:
-            UsageError: the query is empty or holds no word, or a number is below 1.
+            UsageError: the query is empty or holds no word, a number is below 1, or since or
+                duration cannot be read.
         """
         began = time.perf_counter()
         words = query_words(query)
@@ -205,16 +210,17 @@ class Searcher:
         ):
             if value < 1:
                 raise UsageError(f"{name} is {value}; it must be at least 1")
+        wanted = video_filter(video, since, duration)
         chosen = {
             content: rows
             for content, all_rows in self._videos.items()
-            if (rows := [row for row in all_rows if video is None or matches(row, video)])
+            if (rows := [row for row in all_rows if wanted.fits(row)])
         }
         notes: list[str] = []
         unknown: list[str] = []
         findings = Findings({}, 0)
         if self._videos and not chosen:
-            notes.append(f"No video fits '{video}'.")
+            notes.append(f"No video fits {wanted}.")
         if self._loaded is not None and chosen:
             model, archive = self._loaded
             unknown = model.unknown_words(words)
@@ -226,7 +232,7 @@ class Searcher:
                 shortlist=shortlist,
                 windows_per_video=windows_per_video,
                 per_video=per_video,
-                only=None if video is None else chosen.keys(),
+                only=chosen.keys() if wanted.asks else None,
             )
         found = [
             (candidate, row)
