@@ -545,6 +545,7 @@ def test_train_and_run_folder_and_eval(tmp_path: Path) -> None:
 
     each = tmp_path / "each.jsonl"
     words = ["eval", *source, "--model", str(out), "--corpus", "--breakdown", "kind"]
+    words += ["--searches", "--corpus-queries", "2"]
     words += ["--per-query", str(each), "--cases", "2", "--out", str(tmp_path / "cases"), "--json"]
     scored = CliRunner().invoke(app, words)
     assert scored.exit_code == 0, scored.output
@@ -559,5 +560,5 @@ def test_train_and_run_folder_and_eval(tmp_path: Path) -> None:
 
 def expanded(figures: str) -> set[str]:
     """The names of a list in which `corpus_R@1_IoU0.3` … stand for all ranks and thresholds."""
-    ranks = [f"corpus_R@{k}_IoU{m}" for k in (1, 10, 100) for m in (0.3, 0.5, 0.7)]
+    ranks = [f"corpus_R@{k}_IoU{m}" for k in (1, 5, 10, 100) for m in (0.3, 0.5, 0.7)]
     return {*figures.split(), *ranks}

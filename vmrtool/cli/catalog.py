@@ -173,7 +173,7 @@ def merge(
         "duplicates": done.duplicates,
         "bytes": done.catalog.stat().st_size,
     }
-    if not _as_json(as_json, told):
+    if not print_json(as_json, told):
         twice = f", {done.duplicates:,} were in several parts" if done.duplicates else ""
         typer.echo(f"{done.videos:,} videos, {done.contents:,} contents{twice}: {done.catalog}")
 

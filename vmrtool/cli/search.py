@@ -71,6 +71,16 @@ def search(
             autocompletion=completion.videos,
         ),
     ] = None,
+    since: Annotated[
+        str | None,
+        typer.Option(
+            metavar="DATE", help="Only videos whose files were last changed then or later."
+        ),
+    ] = None,
+    duration: Annotated[
+        str | None,
+        typer.Option(metavar="MIN-MAX", help="Only videos so long, in seconds; 30-, -120 do too."),
+    ] = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
     output: Annotated[
         Format | None,
@@ -131,6 +141,8 @@ def search(
                     windows_per_video=windows_per_video,
                     per_video=per_video,
                     video=video,
+                    since=since,
+                    duration=duration,
                 )
                 _warn(messages, result)
                 yield result

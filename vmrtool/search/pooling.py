@@ -77,7 +77,7 @@ def pool_contents(
     return (list(windows) for _, windows in groupby(pooled(), key=lambda w: w.content_hash))
 
 
-def catalog_loader(catalog: Catalog, extractor: int, model: GroundingModel) -> Load:
+def catalog_loader(catalog: Catalog, extractor: int, model: Model) -> Load:
     """Reads windows from a catalog, as one extractor made their features, for a model."""
 
     def load(content_hash: str, first: int, n: int) -> WindowFeatures:
