@@ -246,3 +246,13 @@ def test_a_name_that_is_not_utf8_plays(tmp_path: Path) -> None:
     (card,) = cards(parse(section_html(answer_section(result, lambda m, q: None), 1)))
     assert "caf%E9.mp4#t=" in card.all("video")[0].attributes["src"]
     assert card.all("img")
+
+
+def test_several_catalogs_have_one_page(archive: Path, tmp_path: Path) -> None:
+    other = tmp_path / "other.db"
+    write_catalog(other, random_videos(1, seed=9), model=str(archive / "run"))
+    file = tmp_path / "page.html"
+    both = ("--catalog", str(archive / "vmrtool.db"), "--catalog", str(other))
+    assert search(QUERY, *both, "--html", str(file), "--per-video", "1").exit_code == 0
+    shown = cards(parse(file.read_text("utf-8")))
+    assert len(shown) == 4 and all(len(card.all("path", class_="curve")) == 2 for card in shown)

@@ -18,8 +18,8 @@ _HEIGHT = 180  # pixels
 _MOST_SHOWN = 200  # cards with pictures and curves; a page of more would be slow to open
 _READING = (
     "Moments are ranked by their score, from 0 to 1. It is made of the similarity between the "
-    "query and the moment's own snippets, and of the grounding, the probability that the network gives "
-    "to just this start and this end among all of its window."
+    "query and the moment's own snippets, and of the grounding, the probability that the network "
+    "gives to just this start and this end among all of its window."
 )
 
 EvidenceOf = Callable[[Moment, str], Evidence | None]
