@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from rich.console import Console
 
+    from vmrtool.report.clips import ClipFolder
     from vmrtool.search.result import SearchResult
 
 
@@ -94,6 +95,17 @@ def search(
             metavar="FILE", help="Also write a page to look at: pictures, curves, videos."
         ),
     ] = None,
+    clips: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="Also cut the moments out, each with a JSON file."),
+    ] = None,
+    pad: Annotated[
+        float, typer.Option(metavar="S", min=0, help="With --clips: seconds more on either side.")
+    ] = 0.0,
+    reencode: Annotated[
+        bool,
+        typer.Option("--reencode", help="With --clips: exact cuts, encoded anew (H.264, AAC)."),
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="The same as --format json.")] = False,
     file: Annotated[
         Path | None,
@@ -126,16 +138,22 @@ def search(
         asked = [query]
     else:
         asked = _read_queries(str(queries))
+    if clips is None and (pad or reencode):
+        raise UsageError("--pad and --reencode go with --clips DIR")
     write = _writer(output, file, as_json=as_json, many=queries is not None, null=null)
     messages = message_console()
 
     from vmrtool.report.answers import AnswersPage
+    from vmrtool.report.clips import ClipFolder
     from vmrtool.search.shards import open_archive
 
     with _pooling_shown(messages) as on_vectors:
         searcher = open_archive(catalog or (), model, device, on_vectors=on_vectors)
     with searcher:
         page = None if html is None else AnswersPage(html, searcher.evidence, Path.cwd())
+        cutter = (
+            None if clips is None else ClipFolder(clips, pad, reencode, many=queries is not None)
+        )
         for note in searcher.notes:
             messages.print(f"note: {note}", style="yellow", markup=False)
 
@@ -155,12 +173,28 @@ def search(
                 _warn(messages, result)
                 if page is not None:
                     page.add(result)
+                if cutter is not None:
+                    cutter.add(result)
                 yield result
 
         write(answers())
         if page is not None:
             page.write()
             messages.print(f"page: {html}", markup=False)
+        if cutter is not None:
+            _tell_clips(messages, cutter)
+
+
+def _tell_clips(console: Console, cutter: ClipFolder) -> None:
+    """Says how many clips there are and which there are not; these make the exit code 1."""
+    clips = f"{cutter.written} clip{'' if cutter.written == 1 else 's'}"
+    console.print(f"{clips} -> {cutter.folder}", markup=False)
+    for _, error in cutter.failed:
+        console.print(f"failed {error}", style="red", markup=False)
+        if error.remedy:
+            console.print(error.remedy, style="dim", markup=False)
+    if cutter.failed:
+        raise typer.Exit(1)
 
 
 def _read_queries(source: str) -> Iterable[str]:
