@@ -408,11 +408,17 @@ def test_catalog_tables(catalog: Path) -> None:
         for name in names
         if "sqlite_" not in name
     }
-    told = {}
-    for row in re.findall(r"^\| `(\w+)` \| (`.*`) \|$", text_of("formats.md"), re.MULTILINE):
-        if row[0] in real and "," in row[1]:
-            told[row[0]] = INLINE.findall(row[1])
+    page = text_of("catalog.md")
+    tables = re.findall(r"^\| `(\w+)` \| \|\n\|---\|---\|\n((?:\|.*\n)+)", page, re.MULTILINE)
+    told = {name: re.findall(r"^\| `(\w+)` \|", rows, re.MULTILINE) for name, rows in tables}
     assert told == real
+    views = re.findall(r"^\| `(\w+)` \| [^|]+ \| ([^|]+) \|$", page, re.MULTILINE)
+    assert {name: INLINE.findall(columns) for name, columns in views} == {
+        name: [row[1] for row in db.execute(f'PRAGMA table_info("{name}")')]
+        for (name,) in db.execute("SELECT name FROM sqlite_master WHERE type = 'view'")
+    }
+    version = db.execute("PRAGMA user_version").fetchone()[0]
+    assert f"of the tables, {version}." in page and f"\n| {version} |" in page
     [query] = [block for kind, block in FENCED.findall(text_of("formats.md")) if kind == "sql"]
     assert db.execute(query).fetchall() == [(str(catalog.parent), None, 1)]
     [script] = [block for kind, block in FENCED.findall(text_of("formats.md")) if kind == "python"]
