@@ -92,6 +92,20 @@ def eval(
     corpus: Annotated[
         bool, typer.Option("--corpus", help="Also search the whole archive for each query.")
     ] = False,
+    searches: Annotated[
+        bool,
+        typer.Option(
+            "--searches",
+            help="With --corpus: the first model by shortlist and pooling, between its bounds.",
+        ),
+    ] = False,
+    corpus_queries: Annotated[
+        int | None, typer.Option(min=1, metavar="N", help="With --searches: only N queries.")
+    ] = None,
+    calibration: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="With --corpus: draw how true the scores are, as PNG."),
+    ] = None,
     truth: Annotated[
         str, typer.Option(metavar="raw|clipped", help="Truth as published, or cut to the video.")
     ] = "raw",
@@ -145,6 +159,7 @@ def eval(
     from vmrtool.datasets.named import NAMED
     from vmrtool.datasets.prior import fit_prior
     from vmrtool.errors import UsageError
+    from vmrtool.evaluation.calibration import draw_calibration
     from vmrtool.evaluation.cases import videos_in, write_cases
     from vmrtool.evaluation.evaluate import evaluate, load_contestant
     from vmrtool.evaluation.experiment import find_experiment
@@ -152,6 +167,7 @@ def eval(
     from vmrtool.evaluation.predictions import read_predictions, write_predictions
     from vmrtool.evaluation.printed import PRINTED
     from vmrtool.evaluation.rows import write_per_query
+    from vmrtool.evaluation.searches import WAYS, compare_searches
     from vmrtool.features.device import choose_device
     from vmrtool.grounding.config import VARIANTS
 
@@ -164,11 +180,18 @@ def eval(
     if save_predictions is not None and not models:
         raise UsageError("--save-predictions writes a model's predictions: give --model")
     _check_cases(cases, out, videos, bool(models or table or predictions))
+    if (searches or calibration is not None) and not (corpus and (models or table)):
+        raise UsageError("--searches and --calibration take --corpus and a model")
+    if corpus_queries is not None and not searches:
+        raise UsageError("--corpus-queries is for --searches")
     write = _writer(format_, as_json)
     console = message_console()
     say = partial(console.print, markup=False, soft_wrap=True)
     chosen, reason = choose_device(device)
-    contestants = [load_contestant(ref, chosen, variant) for ref in models or []]
+    contestants = [
+        load_contestant(ref, chosen, variant, lambda: features or default_stores(dataset or []))
+        for ref in models or []
+    ]
     if table is not None:
         experiment = find_experiment(table)
         contestants += experiment.load(chosen)
@@ -240,6 +263,24 @@ def eval(
         by=by,
         printed=PRINTED.get(dataset[0]) if named else None,
     )
+    if searches:
+        asked = WAYS * sum(min(len(part), corpus_queries or len(part)) for part in parts)
+        with _progress(console, asked, "searching") as progress:
+            document["searches"] = [
+                {"dataset": part.name, **row}
+                for part in parts
+                for row in compare_searches(
+                    *(
+                        contestants[0].models[0],
+                        contestants[0].shown(part, zeroed=blind, shuffled=shuffle),
+                    ),
+                    queries=corpus_queries,
+                    progress=progress,
+                )
+            ]
+    if calibration is not None:
+        draw_calibration(calibration, result.calibrations)
+        say(f"calibration: {calibration}")
     write(document)
     for _, why in failed:
         say(f"no key frames: {why}")

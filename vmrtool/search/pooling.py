@@ -14,9 +14,9 @@ from vmrtool.catalog import Catalog
 from vmrtool.catalog.connection import broken
 from vmrtool.catalog.rows import StoredWindow
 from vmrtool.errors import CatalogError
-from vmrtool.grounding.checkpoint import GroundingModel
 from vmrtool.grounding.pooling import stretches
 from vmrtool.search.grounding import WindowFeatures, batch_size, batches
+from vmrtool.search.labels import LabelModel, Model
 from vmrtool.search.windows import tile_windows
 
 _TILING = "half-overlap"  # how windows are cut; part of the vectors' key
@@ -26,14 +26,14 @@ Load = Callable[[str, int, int], WindowFeatures]
 """Gives the window (first, n) of a content."""
 
 
-def vectors_key(model: GroundingModel) -> str:
+def vectors_key(model: Model) -> str:
     """The key under which a catalog keeps a model's vectors; another model, another key."""
     return f"{model.sha256} {_TILING}"
 
 
 @torch.inference_mode()
 def pool_windows(
-    model: GroundingModel, windows: Sequence[WindowFeatures]
+    model: Model, windows: Sequence[WindowFeatures]
 ) -> list[tuple[NDArray[np.float32], NDArray[np.int32]]]:
     """The pooled stretches of each window.
 
@@ -41,6 +41,8 @@ def pool_windows(
         For each window unit vectors (P, d), and the spans (P, 2) they stand for: first and last
         snippet, counted from the window's first.
     """
+    if isinstance(model, LabelModel):
+        return [model.pool(window.features) for window in windows]
     pooled = {}
     for chosen, features, mask in batches(
         windows, batch_size(model.device), model.config.max_snippets
@@ -56,7 +58,7 @@ def pool_windows(
 
 
 def pool_contents(
-    model: GroundingModel, contents: Iterable[tuple[str, int]], load: Load
+    model: Model, contents: Iterable[tuple[str, int]], load: Load
 ) -> Iterator[list[StoredWindow]]:
     """Yields, content by content, the windows of videos with their pooled vectors.
 
@@ -75,7 +77,7 @@ def pool_contents(
     return (list(windows) for _, windows in groupby(pooled(), key=lambda w: w.content_hash))
 
 
-def catalog_loader(catalog: Catalog, extractor: int, model: GroundingModel) -> Load:
+def catalog_loader(catalog: Catalog, extractor: int, model: Model) -> Load:
     """Reads windows from a catalog, as one extractor made their features, for a model."""
 
     def load(content_hash: str, first: int, n: int) -> WindowFeatures:
@@ -94,9 +96,7 @@ def catalog_loader(catalog: Catalog, extractor: int, model: GroundingModel) -> L
     return load
 
 
-def pool_catalog(
-    catalog: Catalog, model: GroundingModel, extractor: int
-) -> Iterator[list[StoredWindow]]:
+def pool_catalog(catalog: Catalog, model: Model, extractor: int) -> Iterator[list[StoredWindow]]:
     """Yields the windows that a catalog lacks for a model, content by content; stores nothing."""
     lacking = catalog.without_vectors(vectors_key(model), extractor)
     contents = [(content, catalog.snippet_count(content, extractor)) for content in lacking]
@@ -105,7 +105,7 @@ def pool_catalog(
 
 def store_vectors(
     catalog: Catalog,
-    model: GroundingModel,
+    model: Model,
     extractor: int,
     on_video: Callable[[], None] = lambda: None,
 ) -> None:
