@@ -10,8 +10,8 @@ from vmrtool.datasets.relations import Relations
 from vmrtool.datasets.samples import Sample, Window
 from vmrtool.evaluation.metrics import SLACK, THRESHOLDS
 from vmrtool.evaluation.rows import Figures
-from vmrtool.grounding.checkpoint import GroundingModel
 from vmrtool.search.archive import Archive
+from vmrtool.search.labels import Model
 
 RANKS = (1, 10, 100)
 _PER_VIDEO = 3  # moments of one video in a ranking
@@ -24,7 +24,7 @@ def hit_kind(samples: Sequence[Sample]) -> str:
 
 
 def score_corpus(
-    model: GroundingModel, dataset: Dataset, *, progress: Callable[[int], None] = lambda _: None
+    model: Model, dataset: Dataset, *, progress: Callable[[int], None] = lambda _: None
 ) -> Figures:
     """video_R@k and corpus_R@k_IoUm of every query, in percent, with the data set as the archive.
 

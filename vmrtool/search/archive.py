@@ -11,9 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vmrtool.catalog.rows import StoredWindow
-from vmrtool.grounding.checkpoint import GroundingModel
 from vmrtool.search.grounding import NMS_IOU, WindowFeatures, encode_queries, ground_windows
 from vmrtool.search.index import VectorIndex
+from vmrtool.search.labels import Model
 from vmrtool.search.merging import Candidate, merge
 from vmrtool.search.pooling import Load, pool_contents
 from vmrtool.search.windows import Window, owner
@@ -59,7 +59,7 @@ class Archive:
     @classmethod
     def in_memory(
         cls,
-        model: GroundingModel,
+        model: Model,
         videos: Mapping[str, tuple[NDArray[np.floating], NDArray[np.float64]]],
     ) -> "Archive":
         """An archive of features (N, Dv) and cells (N, 2) in seconds that are in memory."""
@@ -74,7 +74,7 @@ class Archive:
 
     def shortlist(
         self,
-        model: GroundingModel,
+        model: Model,
         query: str,
         shortlist: int,
         only: Collection[str] | None = None,
@@ -93,7 +93,7 @@ class Archive:
 
     def find(
         self,
-        model: GroundingModel,
+        model: Model,
         query: str,
         *,
         shortlist: int = 50,

@@ -18,6 +18,8 @@ from vmrtool.grounding.checkpoint import GroundingModel, load_model
 from vmrtool.indexing.choice import DEFAULT_MODEL
 from vmrtool.search.archive import Archive, Findings
 from vmrtool.search.fitting import choose_extractor, choose_model
+from vmrtool.search.label_model import announcement, open_labels
+from vmrtool.search.labels import LabelModel, Model
 from vmrtool.search.merging import Candidate
 from vmrtool.search.pooling import catalog_loader, pool_catalog, store_vectors, vectors_key
 from vmrtool.search.query import query_words
@@ -121,7 +123,7 @@ class Searcher:
             VmrtoolError: as `open_searcher`.
         """
         self.notes: tuple[str, ...] = ()
-        self._loaded: tuple[GroundingModel, Archive] | None = None
+        self._loaded: tuple[Model, Archive] | None = None
         self._videos: dict[str, list[VideoRow]] = {}
         rows = [row for row in self._catalog.videos() if row.state != "missing"]
         ref = self._wanted or self._catalog.model or DEFAULT_MODEL
@@ -136,7 +138,12 @@ class Searcher:
         if not rows:
             self.notes = ("The catalog holds no videos yet. Add some: vmrtool index DIR",)
             return
-        model = self._load(chosen.require_checkpoint(), self._device)
+        model: Model
+        if chosen.zero_shot:
+            model = open_labels(chosen, self._catalog)
+            self.notes += (announcement(model),)
+        else:
+            model = self._load(chosen.require_checkpoint(), self._device)
         extractor = choose_extractor(self._catalog, model, ref)
         windows = self._windows(model, extractor.id)
         contents = {window.content_hash for window in windows}
@@ -150,7 +157,7 @@ class Searcher:
         self._loaded = (model, archive)
         self._note_unsearched(rows, ref)
 
-    def _windows(self, model: GroundingModel, extractor: int) -> list[StoredWindow]:
+    def _windows(self, model: Model, extractor: int) -> list[StoredWindow]:
         """All windows with vectors; those the catalog lacks are made, and stored if they can be."""
         key = vectors_key(model)
         lacking = len(self._catalog.without_vectors(key, extractor))
@@ -245,6 +252,8 @@ class Searcher:
             unknown = model.unknown_words(words)
             if len(words) > model.config.max_words:
                 notes.append(f"Only the first {model.config.max_words} words of the query count.")
+            if isinstance(model, LabelModel) and (far := model.note(query)) is not None:
+                notes.append(far)
             findings = archive.find(
                 model,
                 query,
@@ -271,6 +280,7 @@ class Searcher:
             moments=tuple(_moment(rank, *pair) for rank, pair in enumerate(found[:top], start=1)),
             unknown_words=tuple(unknown),
             notes=tuple(notes),
+            zero_shot=self._loaded is not None and isinstance(self._loaded[0], LabelModel),
         )
 
     # For one search over several catalogs -----------------------------------------------------

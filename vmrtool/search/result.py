@@ -55,7 +55,8 @@ class SearchResult:
 
     `catalog` is the catalog's file; where several were searched it is the first of `catalogs`.
     `unknown_words` are the words of the query that the model has never seen; `notes` are sentences
-    on what else the user should know. Neither is part of the JSON.
+    on what else the user should know; `zero_shot` says that no grounding model answered, but class
+    names. None of these is part of the JSON.
     """
 
     query: str
@@ -68,6 +69,7 @@ class SearchResult:
     moments: tuple[Moment, ...]
     unknown_words: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+    zero_shot: bool = False
     catalogs: tuple[str, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
