@@ -8,15 +8,16 @@ from types import TracebackType
 import torch
 
 from vmrtool.catalog import Catalog
+from vmrtool.catalog.connection import broken
 from vmrtool.catalog.paths import base64_unless_utf8, display, path_key
 from vmrtool.catalog.rows import StoredWindow, VideoRow
-from vmrtool.catalog.videos import matches
 from vmrtool.config import find_catalog
 from vmrtool.errors import CatalogError, MissingError, UsageError
 from vmrtool.features.device import choose_device
 from vmrtool.grounding.checkpoint import GroundingModel, load_model
 from vmrtool.indexing.choice import DEFAULT_MODEL
 from vmrtool.search.archive import Archive, Findings
+from vmrtool.search.filters import VideoFilter, video_filter
 from vmrtool.search.fitting import choose_extractor, choose_model
 from vmrtool.search.label_model import announcement, open_labels
 from vmrtool.search.labels import LabelModel, Model
@@ -152,7 +153,7 @@ class Searcher:
                 self._videos.setdefault(row.content_hash, []).append(row)
         archive = Archive(
             (window for window in windows if window.content_hash in self._videos),
-            catalog_loader(self._catalog, extractor.id),
+            catalog_loader(self._catalog, extractor.id, model),
         )
         self._loaded = (model, archive)
         self._note_unsearched(rows, ref)
@@ -182,7 +183,10 @@ class Searcher:
                 for windows in pool_catalog(self._catalog, model, extractor):
                     unstored += windows
                     count()
-        return self._catalog.load_vectors(key, extractor) + unstored
+        stored = self._catalog.load_vectors(key, extractor)
+        if stored and stored[0].vectors.shape[1] != model.config.retrieval_dim:
+            raise broken(self._catalog.path, "vectors of another width than the model's")
+        return stored + unstored
 
     def _note_unsearched(self, rows: list[VideoRow], ref: str) -> None:
         """Says so where videos that did not fail have no features for the model."""
@@ -207,6 +211,8 @@ class Searcher:
         windows_per_video: int = 4,
         per_video: int = 3,
         video: str | None = None,
+        since: str | None = None,
+        duration: str | None = None,
         *,
         among: Collection[str] | None = None,
     ) -> SearchResult:
@@ -223,10 +229,13 @@ class Searcher:
             per_video: most moments of one video.
             video: look only into videos whose path, path below the indexed folder, or name fits
                 this glob.
+            since: only into those whose files were last changed then or later, ISO 8601.
+            duration: only into those so long: "MIN-MAX" in seconds, either may be left out.
             among: look only into these contents; they need not be in this archive.
 
         Raises:
-            UsageError: the query is empty or holds no word, or a number is below 1.
+            UsageError: the query is empty or holds no word, a number is below 1, or since or
+                duration cannot be read.
         """
         began = time.perf_counter()
         words = query_words(query)
@@ -238,12 +247,13 @@ class Searcher:
         ):
             if value < 1:
                 raise UsageError(f"{name} is {value}; it must be at least 1")
-        chosen = self._chosen(video)
+        wanted = video_filter(video, since, duration)
+        chosen = self._chosen(wanted)
         notes: list[str] = []
         unknown: list[str] = []
         findings = Findings({}, 0)
         if self._videos and not chosen:
-            notes.append(f"No video fits '{video}'.")
+            notes.append(f"No video fits {wanted}.")
         if self._loaded is not None and chosen:
             model, archive = self._loaded
             only = None if len(chosen) == len(archive.contents) else set(chosen)
@@ -309,22 +319,27 @@ class Searcher:
         self._videos = {content: rows for content, rows in kept.items() if rows}
 
     def shortlist(
-        self, query: str, shortlist: int, video: str | None = None
+        self,
+        query: str,
+        shortlist: int,
+        video: str | None = None,
+        since: str | None = None,
+        duration: str | None = None,
     ) -> list[tuple[str, float]]:
         """The contents that `search` would look into, best first, with their cosines."""
         if self._loaded is None:
             return []
         model, archive = self._loaded
-        chosen = self._chosen(video)
+        chosen = self._chosen(video_filter(video, since, duration))
         only = None if len(chosen) == len(archive.contents) else set(chosen)
         return archive.shortlist(model, query, shortlist, only)
 
-    def _chosen(self, video: str | None) -> dict[str, list[VideoRow]]:
-        """The videos that a glob fits, by content; all of them without one."""
+    def _chosen(self, wanted: VideoFilter) -> dict[str, list[VideoRow]]:
+        """The videos that fit, by content."""
         return {
             content: rows
             for content, all_rows in self._videos.items()
-            if (rows := [row for row in all_rows if video is None or matches(row, video)])
+            if (rows := [row for row in all_rows if wanted.fits(row)])
         }
 
 

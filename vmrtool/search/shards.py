@@ -173,6 +173,8 @@ class ShardedSearcher:
         windows_per_video: int = 4,
         per_video: int = 3,
         video: str | None = None,
+        since: str | None = None,
+        duration: str | None = None,
     ) -> SearchResult:
         """Finds the moments that a sentence describes, in one ranking over all catalogs.
 
@@ -182,7 +184,8 @@ class ShardedSearcher:
         began = time.perf_counter()
         query_words(query)
         lists = self._pool.map(
-            lambda searcher: searcher.shortlist(query, max(1, shortlist), video), self._searchers
+            lambda searcher: searcher.shortlist(query, max(1, shortlist), video, since, duration),
+            self._searchers,
         )
         best: dict[str, float] = {}
         for content, cosine in (pair for pairs in lists for pair in pairs):
@@ -191,7 +194,8 @@ class ShardedSearcher:
         # One after another: each keeps the device busy by itself.
         parts = [
             searcher.search(
-                *(query, top, shortlist, windows_per_video, per_video, video), among=set(among)
+                *(query, top, shortlist, windows_per_video, per_video, video, since, duration),
+                among=set(among),
             )
             for searcher in self._searchers
         ]
