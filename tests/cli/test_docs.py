@@ -17,7 +17,7 @@ from typer.testing import CliRunner
 
 from vmrtool.catalog import Catalog
 from vmrtool.catalog.rows import FailureRow, FileFacts, FoundFile, StoredSnippets
-from vmrtool.cli import app
+from vmrtool.cli import ANYWHERE, app
 from vmrtool.datasets.export import export_features
 from vmrtool.datasets.samples import Sample
 from vmrtool.evaluation.predictions import write_predictions
@@ -135,7 +135,7 @@ def mistakes(words: list[str]) -> list[str]:
 
 def options_of(command: Any) -> set[str]:
     names = {name for option in command.params for name in option.opts if name.startswith("-")}
-    return names | {"--help", "-h"}
+    return names | {"--help", "-h", *ANYWHERE}
 
 
 def all_options(command: Any = COMMANDS) -> set[str]:
@@ -266,7 +266,7 @@ def test_index_and_search() -> None:
     report = IndexReport(Path("/v.db"), 1, 0, 0, 0, 0, (failure,), 1.0, 1.0)
     assert_documented("vmrtool.index/1", assert_valid(report.to_dict()))
     moment = Moment(1, "v.mp4", 0.0, 1.0, 0.5, 0.5, 0.5, video_b64="dg==")
-    found = SearchResult("q", "m", "v.db", 1, 1, 1, 1.0, (moment,))
+    found = SearchResult("q", "m", "v.db", 1, 1, 1, 1.0, (moment,), catalogs=("v.db",))
     assert_documented("vmrtool.search/1", assert_valid(found.to_dict()))
 
 
@@ -338,8 +338,40 @@ def test_catalog_commands(catalog: Path) -> None:
     shown = told("show", f"{folder}/\udcff.mp4") | {"failure": told("show", "broken")["failure"]}
     assert_documented("vmrtool.video/1", shown)
     assert_documented("vmrtool.export/1", told("export-features", f"{folder}/out.h5"))
-    assert_documented("vmrtool.forget/1", told("forget"))
+    merged = CliRunner().invoke(app, ["catalog", "merge", f"{folder}/all.db", str(catalog)])
+    assert_documented("vmrtool.merge/1", json.loads(merged.stdout))
+    listed = told("list")["videos"]
+    odd = next(row for row in listed if "video_b64" in row)
+    assert_documented("vmrtool.list/1", told("list") | {"videos": [odd]})
+    checked = told("verify")
+    fault = dict.fromkeys(("table", "row", "error", "remedy", "repairable"))
+    assert_documented("vmrtool.catalogverify/1", checked | {"faults": [fault], "left": [fault]})
+    assert_documented("vmrtool.remove/1", told("remove", "\udcfe*"))
+    assert told("remove", "--missing")["removed"]
+    assert_documented("vmrtool.vacuum/1", told("vacuum"))
     assert_documented("vmrtool.relocate/1", told("relocate", folder, f"{folder}/elsewhere"))
+
+
+def test_doctor() -> None:
+    result = CliRunner().invoke(app, ["doctor", "--json"])
+    assert result.exit_code == 0, result.output
+    assert_documented("vmrtool.doctor/1", json.loads(result.stdout))
+
+
+def test_config(monkeypatch: pytest.MonkeyPatch) -> None:
+    result = CliRunner().invoke(app, ["config", "--json"])
+    assert result.exit_code == 0, result.output
+    assert_documented("vmrtool.config/1", json.loads(result.stdout) | {"environment": {}})
+
+
+def test_settings_of_the_guide_are_settings(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    [block] = [block for kind, block in FENCED.findall(text_of("guide.md")) if kind == "toml"]
+    (tmp_path / "vmrtool.toml").write_text(block, encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
+    told = json.loads(CliRunner().invoke(app, ["config", "--json"]).stdout)["options"]
+    assert len([row for row in told if row["source"].endswith("vmrtool.toml")]) == 5
 
 
 def test_exported_features(catalog: Path) -> None:
@@ -513,6 +545,7 @@ def test_train_and_run_folder_and_eval(tmp_path: Path) -> None:
 
     each = tmp_path / "each.jsonl"
     words = ["eval", *source, "--model", str(out), "--corpus", "--breakdown", "kind"]
+    words += ["--searches", "--corpus-queries", "2"]
     words += ["--per-query", str(each), "--cases", "2", "--out", str(tmp_path / "cases"), "--json"]
     scored = CliRunner().invoke(app, words)
     assert scored.exit_code == 0, scored.output
@@ -527,5 +560,5 @@ def test_train_and_run_folder_and_eval(tmp_path: Path) -> None:
 
 def expanded(figures: str) -> set[str]:
     """The names of a list in which `corpus_R@1_IoU0.3` … stand for all ranks and thresholds."""
-    ranks = [f"corpus_R@{k}_IoU{m}" for k in (1, 10, 100) for m in (0.3, 0.5, 0.7)]
+    ranks = [f"corpus_R@{k}_IoU{m}" for k in (1, 5, 10, 100) for m in (0.3, 0.5, 0.7)]
     return {*figures.split(), *ranks}

@@ -10,6 +10,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from vmrtool.cli import completion
+from vmrtool.cli.console import message_console
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
@@ -43,11 +46,16 @@ def search(
         typer.Option(metavar="FILE|-", help="Answer one query a line."),
     ] = None,
     catalog: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="The catalog; else the nearest vmrtool.db.")
+        list[Path] | None,
+        typer.Option(metavar="FILE", help="The catalog, or several; else the nearest vmrtool.db."),
     ] = None,
     model: Annotated[
         str | None,
-        typer.Option(metavar="NAME|RUN|FILE", help="The grounding model; else the catalog's own."),
+        typer.Option(
+            metavar="NAME|RUN|FILE",
+            help="The grounding model; else the catalog's own.",
+            autocompletion=completion.models,
+        ),
     ] = None,
     top: Annotated[int, typer.Option(min=1, help="Most moments in all.")] = 10,
     shortlist: Annotated[int, typer.Option(min=1, help="Videos to look into.")] = 50,
@@ -56,7 +64,22 @@ def search(
     ] = 4,
     per_video: Annotated[int, typer.Option(min=1, help="Most moments of one video.")] = 3,
     video: Annotated[
-        str | None, typer.Option(metavar="GLOB", help="Only videos whose name or path fits.")
+        str | None,
+        typer.Option(
+            metavar="GLOB",
+            help="Only videos whose name or path fits.",
+            autocompletion=completion.videos,
+        ),
+    ] = None,
+    since: Annotated[
+        str | None,
+        typer.Option(
+            metavar="DATE", help="Only videos whose files were last changed then or later."
+        ),
+    ] = None,
+    duration: Annotated[
+        str | None,
+        typer.Option(metavar="MIN-MAX", help="Only videos so long, in seconds; 30-, -120 do too."),
     ] = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
     output: Annotated[
@@ -80,7 +103,6 @@ def search(
     ] = False,
 ) -> None:
     """Find the moments that a sentence describes, best first."""
-    from rich.console import Console
 
     from vmrtool.errors import UsageError
     from vmrtool.search.query import query_words
@@ -99,12 +121,12 @@ def search(
     else:
         asked = _read_queries(str(queries))
     write = _writer(output, file, as_json=as_json, many=queries is not None, null=null)
-    messages = Console(stderr=True, soft_wrap=True, highlight=False)
+    messages = message_console()
 
-    from vmrtool.search.engine import open_searcher
+    from vmrtool.search.shards import open_archive
 
     with _pooling_shown(messages) as on_vectors:
-        searcher = open_searcher(catalog, model, device, on_vectors=on_vectors)
+        searcher = open_archive(catalog or (), model, device, on_vectors=on_vectors)
     with searcher:
         for note in searcher.notes:
             messages.print(f"note: {note}", style="yellow", markup=False)
@@ -119,6 +141,8 @@ def search(
                     windows_per_video=windows_per_video,
                     per_video=per_video,
                     video=video,
+                    since=since,
+                    duration=duration,
                 )
                 _warn(messages, result)
                 yield result

@@ -53,7 +53,7 @@ def _looked_at(result: SearchResult) -> str:
     """One line on how the answer came about, in counts."""
     return " · ".join(
         (
-            f"model {printable(result.model)}",
+            f"model {printable(result.model)}" + (" (zero-shot)" if result.zero_shot else ""),
             _count(result.videos_searched, "video") + " searched",
             f"{result.shortlisted} shortlisted",
             _count(result.windows_grounded, "window") + " grounded",
