@@ -247,9 +247,9 @@ def test_every_object_has_a_json_schema_of_its_documented_fields() -> None:
 def test_a_schema_refuses_what_it_does_not_say() -> None:
     from jsonschema import ValidationError
 
-    good = {"schema": "vmrtool.forget/1", "catalog": "v.db", "forgotten": 1}
+    good = {"schema": "vmrtool.vacuum/1", "catalog": "v.db", "bytes_before": 1, "bytes_after": 1}
     assert_valid(good)
-    for wrong in ({"forgotten": "1"}, {"forgotten": -1}, {"more": 1}, {"catalog": None}):
+    for wrong in ({"bytes_after": "1"}, {"bytes_after": -1}, {"more": 1}, {"catalog": None}):
         with pytest.raises(ValidationError):
             assert_valid(good | wrong)
 
