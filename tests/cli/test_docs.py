@@ -34,7 +34,7 @@ REPOSITORY = Path(__file__).parent.parent.parent
 DOCS = REPOSITORY / "docs"
 PAGES = sorted(
     path
-    for pattern in ("*.md", "docs/*.md", "models/*/*.md", "benchmarks/*.md")
+    for pattern in ("*.md", "docs/**/*.md", "models/*/*.md", "benchmarks/*.md")
     for path in REPOSITORY.glob(pattern)
 )
 IDS = [str(page.relative_to(REPOSITORY)) for page in PAGES]
