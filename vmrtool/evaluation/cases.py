@@ -17,10 +17,10 @@ from vmrtool.errors import MediaError, UsageError
 from vmrtool.evaluation.evaluate import Contestant, Evaluation
 from vmrtool.evaluation.metrics import truths_of
 from vmrtool.files import whole
+from vmrtool.grounding.checkpoint import GroundingModel
 from vmrtool.media.probe import VIDEO_SUFFIXES, probe
 from vmrtool.media.stills import stills
 from vmrtool.report.cases import Answer, Case, draw_case, still_count
-from vmrtool.grounding.checkpoint import GroundingModel
 from vmrtool.search.curves import Curves, snippet_curves
 
 SCHEMA = "vmrtool.cases/1"

@@ -1,14 +1,12 @@
 """Word stems, roughly: what is left of an English word without its inflection."""
 
-FUNCTION_WORDS = frozenset(
-    (
-        "a an the this that these those some any of in on at to into onto from with without by for "
-        "and or not is are was were be been being am do does did doing has have had having it its "
-        "he she they them their his her him you your i me my we our us there here who which what "
-        "where when while then than as up so very someone somebody person people man woman "
-        "something somewhere 's 're 've 'll 'd 'm n't"
-    ).split()  # noqa: SIM905
-)
+_FUNCTION_WORDS = """
+a an the this that these those some any of in on at to into onto from with without by for and or not
+is are was were be been being am do does did doing has have had having it its he she they them their
+his her him you your i me my we our us there here who which what where when while then than as up so
+very someone somebody person people man woman something somewhere 's 're 've 'll 'd 'm n't
+"""
+FUNCTION_WORDS = frozenset(_FUNCTION_WORDS.split())
 """Words that say nothing of what happens, or nothing that tells one name from another."""
 
 _SUFFIXES = ("wards", "ward", "ings", "ing", "ies", "ied", "es", "ed", "s")
