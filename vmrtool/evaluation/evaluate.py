@@ -13,7 +13,8 @@ from vmrtool.datasets.dataset import Dataset
 from vmrtool.datasets.prior import PriorSpan
 from vmrtool.errors import CatalogError, ModelError
 from vmrtool.evaluation.baselines import PROTOCOLS, RANDOM, prior_spans, whole_video
-from vmrtool.evaluation.corpus import hit_kind, score_corpus
+from vmrtool.evaluation.calibration import calibration
+from vmrtool.evaluation.corpus import Answers, hit_kind, score_corpus
 from vmrtool.evaluation.groups import BREAKDOWNS
 from vmrtool.evaluation.metrics import Prediction, score_each, truths_of
 from vmrtool.evaluation.printed import PrintedTable
@@ -108,10 +109,12 @@ class Evaluation:
     """The rows of an evaluation, and what the first of them answered to every query.
 
     `answers` are, of the models and then of others, the first run's, in the order of the rows.
+    `calibrations` are, where archives were searched, of the models' scores: row and figures.
     """
 
     rows: tuple[Row, ...]
     answers: tuple[tuple[Prediction, ...], ...]
+    calibrations: tuple[tuple[str, dict[str, Any]], ...] = ()
 
     def to_json(
         self,
@@ -149,6 +152,9 @@ class Evaluation:
             document["printed"] = printed.to_json()
         if corpus:
             document["hit"] = hit_kind(samples)
+            document["calibration"] = [
+                {"method": method, **found} for method, found in self.calibrations
+            ]
         if by is not None:
             groups = breakdown(self.rows, [BREAKDOWNS[by](sample) for sample in samples])
             document["breakdown"] = {"by": by, "rows": groups}
@@ -188,9 +194,11 @@ def evaluate(
     truths = truths_of(samples, truth)
     rows: list[Row] = []
     answers: list[tuple[Prediction, ...]] = []
+    calibrations: list[tuple[str, dict[str, Any]]] = []
     for contestant in contestants:
         runs = []
         answered: list[tuple[Prediction, ...]] = []
+        scored: Answers = []
         for model in contestant.models:
             found: list[Prediction] = []
             archives: list[Figures] = []
@@ -199,7 +207,7 @@ def evaluate(
                 shown = contestant.shown(part, zeroed=zeroed, shuffled=shuffled)
                 found += predict(model, shown, progress=progress)
                 if corpus:
-                    archives.append(score_corpus(model, shown, progress=progress))
+                    archives.append(score_corpus(model, shown, progress=progress, answers=scored))
             runs.append(score_each(found, truths) | joined(archives))
             answered.append(tuple(found))
         answers.append(answered[0])
@@ -209,6 +217,8 @@ def evaluate(
         )
         label += " (shuffled)" if shuffled and not (zeroed or contestant.blind) else ""
         rows.append(Row(contestant.name + label, tuple(runs)))
+        if scored:
+            calibrations.append((contestant.name + label, calibration(scored)))
     for name, found in others:
         rows.append(Row(name, (score_each(found, truths),)))
         answers.append(tuple(found))
@@ -218,7 +228,7 @@ def evaluate(
         draws = (draw(samples, seed) for seed in range(RANDOM_DRAWS))
         rows.append(Row(name, tuple(score_each(found, truths) for found in draws)))
     rows.append(Row("whole-video", (score_each(whole_video(samples), truths),)))
-    return Evaluation(tuple(rows), tuple(answers))
+    return Evaluation(tuple(rows), tuple(answers), tuple(calibrations))
 
 
 def check_fit(model: Model, dataset: Dataset) -> None:
