@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from json_schemas import assert_valid, fields_of
 from synthetic import write_archive
 from typer.main import get_command
 from typer.testing import CliRunner
@@ -44,6 +45,8 @@ INLINE = re.compile(r"`([^`\n]+)`")
 LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
 SCHEMA = re.compile(r"vmrtool\.[a-z]+/\d+")
 FIGURE = re.compile(r"\b(R@\d+_IoU|mIoU|video_R@|corpus_R@)[\w.]*")
+# Names in files that are no JSON objects of their own.
+NO_OBJECTS = {"vmrtool.model/1", "vmrtool.vectors/1"}
 # What a caller chooses, so that its fields are not the format's.
 FREE = {
     "baselines",
@@ -221,6 +224,36 @@ def test_schemas_of_code_and_page_are_the_same() -> None:
     assert set(SCHEMA.findall(text_of("formats.md"))) == set(SCHEMA.findall(source))
 
 
+def test_every_object_has_a_json_schema_of_its_documented_fields() -> None:
+    page = text_of("formats.md")
+    names = set(SCHEMA.findall(page)) - NO_OBJECTS
+    files = {path.stem for path in (REPOSITORY / "vmrtool" / "schemas").glob("*.json")}
+    assert files == {name.removeprefix("vmrtool.").replace("/", "-") for name in names}
+    for name in sorted(names):
+        heading = {"vmrtool.features/1": "Feature files"}.get(name, name)
+        if name == "vmrtool.run/1":
+            told = set(documented("The run folder", table=1))
+        elif name == "vmrtool.modelinfo/1":
+            told = {"schema", *documented(name, 0), *documented(name, 1)}
+            told |= {row.split("[].")[1] for row in documented("vmrtool.models/1") if "[]." in row}
+        else:
+            told = set(documented(heading))
+        # What a section says of a field's own fields may stand in another section.
+        found = {field for field in fields_of(name) if not field.startswith(("train.", "words."))}
+        told = {field for field in told if not field.startswith(("train.", "words."))}
+        assert parents_left_out(found) <= told <= found, name
+
+
+def test_a_schema_refuses_what_it_does_not_say() -> None:
+    from jsonschema import ValidationError
+
+    good = {"schema": "vmrtool.forget/1", "catalog": "v.db", "forgotten": 1}
+    assert_valid(good)
+    for wrong in ({"forgotten": "1"}, {"forgotten": -1}, {"more": 1}, {"catalog": None}):
+        with pytest.raises(ValidationError):
+            assert_valid(good | wrong)
+
+
 def test_examples_are_json() -> None:
     for language, block in FENCED.findall(text_of("formats.md") + text_of("guide.md")):
         if language == "json":
@@ -231,10 +264,10 @@ def test_index_and_search() -> None:
     odd = Path("/videos/\udcff.mp4")
     failure = FailureRow(odd, "open", "empty", None, 1, "2026-11-23T00:00:00+00:00")
     report = IndexReport(Path("/v.db"), 1, 0, 0, 0, 0, (failure,), 1.0, 1.0)
-    assert_documented("vmrtool.index/1", report.to_dict())
+    assert_documented("vmrtool.index/1", assert_valid(report.to_dict()))
     moment = Moment(1, "v.mp4", 0.0, 1.0, 0.5, 0.5, 0.5, video_b64="dg==")
-    found = SearchResult("q", "m", "v.db", 1, 1, 1, 1.0, (moment,))
-    assert_documented("vmrtool.search/1", found.to_dict())
+    found = SearchResult("q", "m", "v.db", 1, 1, 1, 1.0, (moment,), catalogs=("v.db",))
+    assert_documented("vmrtool.search/1", assert_valid(found.to_dict()))
 
 
 def test_extract_and_feature_files() -> None:
@@ -246,12 +279,13 @@ def test_extract_and_feature_files() -> None:
     failure = FailedVideo(odd.path, "open", "empty", None)
     target = Target(odd, Path("/out/a.npy"))
     report = ExtractReport(Path("/out"), (target,), (), (failure,), 1.0, 1.0)
-    assert_documented("vmrtool.extract/1", report.to_dict())
+    assert_documented("vmrtool.extract/1", assert_valid(report.to_dict()))
     spans = np.array([[0.0, 1.0]])
     snippets = Snippets(np.zeros((1, 4), np.float16), spans, spans, 1.0, None)
     source = ExtractorSource("i3d", "0" * 64, {"stride": 16}, None)  # type: ignore[arg-type]
     facts = about(odd, "00", source, snippets)
-    assert_documented("Feature files", {**facts, "seen": spans.tolist(), "cells": spans.tolist()})
+    written = {**facts, "seen": spans.tolist(), "cells": spans.tolist()}
+    assert_documented("Feature files", assert_valid(written))
 
 
 def test_backbones_table() -> None:
@@ -296,7 +330,7 @@ def test_catalog_commands(catalog: Path) -> None:
     def told(*words: str) -> dict[str, Any]:
         result = CliRunner().invoke(app, ["catalog", *words, "--catalog", str(catalog), "--json"])
         assert result.exit_code == 0, result.output
-        return json.loads(result.stdout)
+        return assert_valid(json.loads(result.stdout))
 
     folder = str(catalog.parent)
     assert_documented("vmrtool.catalog/1", told("info"))
@@ -304,6 +338,8 @@ def test_catalog_commands(catalog: Path) -> None:
     shown = told("show", f"{folder}/\udcff.mp4") | {"failure": told("show", "broken")["failure"]}
     assert_documented("vmrtool.video/1", shown)
     assert_documented("vmrtool.export/1", told("export-features", f"{folder}/out.h5"))
+    merged = CliRunner().invoke(app, ["catalog", "merge", f"{folder}/all.db", str(catalog)])
+    assert_documented("vmrtool.merge/1", json.loads(merged.stdout))
     assert_documented("vmrtool.forget/1", told("forget"))
     assert_documented("vmrtool.relocate/1", told("relocate", folder, f"{folder}/elsewhere"))
 
@@ -327,7 +363,7 @@ def test_models_commands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
     def told(*words: str, code: int = 0) -> dict[str, Any]:
         result = CliRunner().invoke(app, ["models", *words, "--json"])
         assert result.exit_code == code, result.output
-        return json.loads(result.stdout)
+        return assert_valid(json.loads(result.stdout))
 
     (tmp_path / "i3d.bin").write_bytes(b"weights")
     monkeypatch.setitem(ASSETS, "i3d", replace(ASSETS["i3d"], checksum=None))
@@ -351,7 +387,7 @@ def test_data_commands(tmp_path: Path) -> None:
     def told(*words: str) -> dict[str, Any]:
         result = CliRunner().invoke(app, ["data", *words, "--json"])
         assert result.exit_code == 0, result.output
-        return json.loads(result.stdout)
+        return assert_valid(json.loads(result.stdout))
 
     queries, features = write_archive(tmp_path, videos=2, seed=3)
     assert_documented("vmrtool.data/1", told("check", str(queries), "--features", str(features)))
@@ -404,7 +440,7 @@ def test_demo(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(archive, "write_video", write)
     words = ["demo", "render", str(tmp_path), "--videos", "3", "--seed", "7", "--jobs", "1"]
-    told = json.loads(CliRunner().invoke(app, [*words, "--json"]).stdout)
+    told = assert_valid(json.loads(CliRunner().invoke(app, [*words, "--json"]).stdout))
     assert_documented("vmrtool.demo/1", told)
     [shown] = [json.loads(b) for kind, b in FENCED.findall(text_of("guide.md")) if kind == "json"]
     assert told | {"directory": ""} == shown | {"directory": ""}
@@ -459,12 +495,12 @@ def test_train_and_run_folder_and_eval(tmp_path: Path) -> None:
     words += ["--set", "training.validation_share=0.3", "--set", "retrieval.ranking_queries=3"]
     trained = CliRunner().invoke(app, words)
     assert trained.exit_code == 0, trained.output
-    told = json.loads(trained.stdout)
+    told = assert_valid(json.loads(trained.stdout))
     told["failed"] = [{"folder": str(out), "error": "", "remedy": None}]  # as a grid may have it
     assert_documented("vmrtool.train/1", told)
 
     assert {path.name for path in out.iterdir()} == set(documented("The run folder"))
-    config = RunFolder(out).read_config()
+    config = assert_valid(RunFolder(out).read_config())
     # Told once elsewhere on the page: what validation and extractor hold.
     config["validation"] = config["train"]["extractor"] = None
     config |= {f"settings.{name}": None for name in config.pop("settings")}
@@ -483,10 +519,10 @@ def test_train_and_run_folder_and_eval(tmp_path: Path) -> None:
     words += ["--per-query", str(each), "--cases", "2", "--out", str(tmp_path / "cases"), "--json"]
     scored = CliRunner().invoke(app, words)
     assert scored.exit_code == 0, scored.output
-    told = json.loads(scored.stdout) | {"printed": PRINTED["charades"].to_json()}
+    told = assert_valid(json.loads(scored.stdout) | {"printed": PRINTED["charades"].to_json()})
     assert_documented("vmrtool.eval/1", told)
     index = (tmp_path / "cases" / "cases.json").read_text(encoding="utf-8")
-    assert_documented("vmrtool.cases/1", json.loads(index))
+    assert_documented("vmrtool.cases/1", assert_valid(json.loads(index)))
     assert_documented("Figures of every query", json.loads(each.read_text().splitlines()[0]))
     figures = " ".join(documented("vmrtool.eval/1", table=1))
     assert {name for name in told["rows"][0] if FIGURE.match(name)} <= expanded(figures)

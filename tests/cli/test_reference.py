@@ -76,6 +76,12 @@ def test_unknown_command_is_wrong_usage() -> None:
     assert run("serach", "a red circle").returncode == 2
 
 
+def test_errors_steer_no_terminal() -> None:
+    done = run("search", "a red circle", "--catalog", "/none/\x1b[31mred\u202e.db")
+    assert done.returncode == 3
+    assert "\x1b" not in done.stderr and "\u202e" not in done.stderr
+
+
 def test_errors_are_short_and_tracebacks_only_with_debug(tmp_path: Path) -> None:
     arguments = ("search", "a red circle", "--catalog", str(tmp_path / "none.db"))
     plain = run(*arguments)

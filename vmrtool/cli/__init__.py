@@ -22,10 +22,13 @@ from vmrtool.errors import VmrtoolError
 
 def report_error(message: str, remedy: str | None = None) -> None:
     """Print an error, and under it what to do next, to stderr."""
+    from vmrtool.catalog.paths import printable
+
     console = Console(stderr=True, soft_wrap=True, highlight=False)
-    console.print(f"[bold red]error:[/] {escape(message)}")
+    said = ["\n".join(map(printable, text.split("\n"))) for text in (message, remedy or "")]
+    console.print(f"[bold red]error:[/] {escape(said[0])}")
     if remedy:
-        console.print(f"[dim]{escape(remedy)}[/]")
+        console.print(f"[dim]{escape(said[1])}[/]")
 
 
 def _debugging() -> bool:
@@ -92,7 +95,7 @@ def options(
         os.environ["VMRTOOL_DEBUG"] = "1"
 
 
-app.command("index")(index.index)
+app.command("index", cls=index.IndexCommand)(index.index)
 app.command("extract")(extract.extract)
 app.command("search")(search.search)
 app.command("train")(train.train)

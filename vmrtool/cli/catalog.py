@@ -147,6 +147,41 @@ def forget(catalog: CatalogOption = None, as_json: JsonOption = False) -> None:
         typer.echo(f"{forgotten:,} forgotten")
 
 
+@catalog_app.command()
+def merge(
+    out: Annotated[Path, typer.Argument(metavar="OUT.db", help="The new catalog.")],
+    parts: Annotated[
+        list[Path], typer.Argument(metavar="PART.db...", help="Catalogs of one extractor.")
+    ],
+    as_json: JsonOption = False,
+) -> None:
+    """Join catalogs into a new one: what `index --shard` has made of an archive."""
+    from rich.console import Console
+    from rich.progress import Progress
+
+    from vmrtool.catalog.merge import merge_catalogs
+
+    with Progress(console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task("merging", total=None)
+        done = merge_catalogs(
+            [part.absolute() for part in parts],
+            out.absolute(),
+            lambda count, total: bar.update(task, completed=count, total=total),
+        )
+    told = {
+        "schema": "vmrtool.merge/1",
+        "catalog": str(done.catalog),
+        "parts": [str(part) for part in done.parts],
+        "videos": done.videos,
+        "contents": done.contents,
+        "duplicates": done.duplicates,
+        "bytes": done.catalog.stat().st_size,
+    }
+    if not _as_json(as_json, told):
+        twice = f", {done.duplicates:,} were in several parts" if done.duplicates else ""
+        typer.echo(f"{done.videos:,} videos, {done.contents:,} contents{twice}: {done.catalog}")
+
+
 @catalog_app.command("export-features")
 def export_features(
     out: Annotated[Path, typer.Argument(metavar="OUT.h5", help="The file to write.")],

@@ -181,7 +181,10 @@ def eval(
     console = Console(stderr=True, highlight=False)
     say = partial(console.print, markup=False, soft_wrap=True)
     chosen, reason = choose_device(device)
-    contestants = [load_contestant(ref, chosen, variant) for ref in models or []]
+    contestants = [
+        load_contestant(ref, chosen, variant, lambda: features or default_stores(dataset or []))
+        for ref in models or []
+    ]
     if table is not None:
         experiment = find_experiment(table)
         contestants += experiment.load(chosen)

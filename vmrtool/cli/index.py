@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from typer.core import TyperCommand
 
 from vmrtool.cli import extractor_options as options
 from vmrtool.cli.extractor_options import default_workers, find_source
@@ -22,6 +24,20 @@ if TYPE_CHECKING:
     from vmrtool.indexing.report import IndexReport
     from vmrtool.indexing.shards import Shard
     from vmrtool.indexing.source import ExtractorSource
+
+_ADDRESS = re.compile(r"auto|local|ray://\S+|[^/\s]+:\d+")
+
+
+class IndexCommand(TyperCommand):
+    """Lets `--ray` stand without an address."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Gives a `--ray` that no address follows an empty one."""
+        told = list(args)
+        for place in reversed([i for i, word in enumerate(told) if word == "--ray"]):
+            if not _ADDRESS.fullmatch("".join(told[place + 1 : place + 2])):
+                told.insert(place + 1, "")
+        return super().parse_args(ctx, told)
 
 
 def index(
@@ -53,6 +69,14 @@ def index(
     ] = None,
     workers: options.Workers = None,
     batch_size: options.BatchSize = None,
+    ray: Annotated[
+        str | None,
+        typer.Option(
+            metavar="[ADDRESS]",
+            help="Extract on a Ray cluster: HOST:PORT, auto, or local for one started here; "
+            "without ADDRESS $RAY_ADDRESS, else local.",
+        ),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
 ) -> None:
     """Index videos: new and changed ones are decoded, the rest is known by name or content."""
@@ -75,6 +99,7 @@ def index(
         retry_failed=retry_failed,
         workers=workers,
         compiled=compiled,
+        ray=ray,
     )
     if as_json or not sys.stdout.isatty():
         typer.echo(json.dumps(report.to_dict()))
@@ -102,17 +127,27 @@ def run_index(
     retry_failed: bool = False,
     workers: int | None = None,
     compiled: bool = False,
+    ray: str | None = None,
 ) -> IndexReport:
     """Indexes with progress on `console`; the arguments are the command's options.
 
     Raises:
+        UsageError: `ray` and `compiled` are both asked for.
+        MissingError: Ray is asked for and not installed.
         typer.Exit: Ctrl-C was pressed; what is done is kept, and told.
     """
+    from vmrtool.errors import UsageError
     from vmrtool.indexing.choice import Choice
     from vmrtool.indexing.pipeline import index as index_videos
+    from vmrtool.indexing.ray_extractor import on_ray, require_ray
+
+    if ray is not None:
+        require_ray()
+        if compiled:
+            raise UsageError("--compile is for one machine: leave it out with --ray")
 
     def find() -> ExtractorSource:
-        return find_source(
+        source = find_source(
             asked,
             Choice.remembered(catalog),
             console,
@@ -120,6 +155,7 @@ def run_index(
             batch_size=batch_size,
             compiled=compiled,
         )
+        return source if ray is None else on_ray(source, ray, gpus=device != "cpu")
 
     with following(console) as display:
         return index_videos(

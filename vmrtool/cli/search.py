@@ -24,6 +24,14 @@ class Format(StrEnum):
     table = "table"
     json = "json"
     jsonl = "jsonl"
+    csv = "csv"
+    tsv = "tsv"
+    m3u = "m3u"
+    mpv = "mpv"
+    vtt = "vtt"
+    srt = "srt"
+    edl = "edl"
+    paths = "paths"
 
 
 def search(
@@ -32,10 +40,11 @@ def search(
     ] = None,
     queries: Annotated[
         str | None,
-        typer.Option(metavar="FILE|-", help="Answer one query a line, one JSON object a line."),
+        typer.Option(metavar="FILE|-", help="Answer one query a line."),
     ] = None,
     catalog: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="The catalog; else the nearest vmrtool.db.")
+        list[Path] | None,
+        typer.Option(metavar="FILE", help="The catalog, or several; else the nearest vmrtool.db."),
     ] = None,
     model: Annotated[
         str | None,
@@ -52,7 +61,9 @@ def search(
     ] = None,
     since: Annotated[
         str | None,
-        typer.Option(metavar="DATE", help="Only videos whose files were last changed then or later."),
+        typer.Option(
+            metavar="DATE", help="Only videos whose files were last changed then or later."
+        ),
     ] = None,
     duration: Annotated[
         str | None,
@@ -66,6 +77,18 @@ def search(
         ),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="The same as --format json.")] = False,
+    file: Annotated[
+        Path | None,
+        typer.Option(
+            "--output",
+            "-o",
+            metavar="FILE",
+            help="Write to a file, in the format of its suffix unless told.",
+        ),
+    ] = None,
+    null: Annotated[
+        bool, typer.Option("-0", "--null", help="With --format paths: end each with a NUL byte.")
+    ] = False,
 ) -> None:
     """Find the moments that a sentence describes, best first."""
     from rich.console import Console
@@ -86,30 +109,34 @@ def search(
         asked = [query]
     else:
         asked = _read_queries(str(queries))
-    write = _writer(output, as_json=as_json, many=queries is not None)
+    write = _writer(output, file, as_json=as_json, many=queries is not None, null=null)
     messages = Console(stderr=True, soft_wrap=True, highlight=False)
 
-    from vmrtool.search.engine import open_searcher
+    from vmrtool.search.shards import open_archive
 
     with _pooling_shown(messages) as on_vectors:
-        searcher = open_searcher(catalog, model, device, on_vectors=on_vectors)
+        searcher = open_archive(catalog or (), model, device, on_vectors=on_vectors)
     with searcher:
         for note in searcher.notes:
             messages.print(f"note: {note}", style="yellow", markup=False)
-        for text in asked:
-            result = searcher.search(
-                # Bytes that are not UTF-8 come in as surrogates, which JSON cannot carry.
-                text.encode("utf-8", "surrogateescape").decode("utf-8", "replace"),
-                top=top,
-                shortlist=shortlist,
-                windows_per_video=windows_per_video,
-                per_video=per_video,
-                video=video,
-                since=since,
-                duration=duration,
-            )
-            _warn(messages, result)
-            write(result)
+
+        def answers() -> Iterator[SearchResult]:
+            for text in asked:
+                result = searcher.search(
+                    # Bytes that are not UTF-8 come in as surrogates, which JSON cannot carry.
+                    text.encode("utf-8", "surrogateescape").decode("utf-8", "replace"),
+                    top=top,
+                    shortlist=shortlist,
+                    windows_per_video=windows_per_video,
+                    per_video=per_video,
+                    video=video,
+                    since=since,
+                    duration=duration,
+                )
+                _warn(messages, result)
+                yield result
+
+        write(answers())
 
 
 def _read_queries(source: str) -> Iterable[str]:
@@ -147,21 +174,35 @@ def _lines(source: str, name: str) -> Iterator[str]:
         raise UsageError(f"{name}: not UTF-8 text ({error.reason})") from error
 
 
-def _writer(output: Format | None, *, as_json: bool, many: bool) -> Callable[[SearchResult], None]:
-    """What writes an answer to stdout: in the format asked for, else in the one that fits there."""
-    from rich.console import Console
+def _writer(
+    output: Format | None, file: Path | None, *, as_json: bool, many: bool, null: bool
+) -> Callable[[Iterable[SearchResult]], None]:
+    """What writes the answers: in the format asked for, else in the one that fits the place.
 
-    from vmrtool.report.jsonout import write_json, write_jsonl
-    from vmrtool.report.table import moments_table
+    Raises:
+        UsageError: the options do not go together, or no format is known by the file's suffix.
+    """
+    from vmrtool.cli.answers import write_file, write_stdout, write_table
+    from vmrtool.errors import UsageError
+    from vmrtool.report.formats import FORMATS, format_of
 
-    chosen = Format.json if as_json else output
+    if as_json and output not in (None, Format.json):
+        raise UsageError(f"--json and --format {output} do not go together")
+    chosen = "json" if as_json else None if output is None else output.value
     if chosen is None:
-        chosen = Format.table if sys.stdout.isatty() else Format.json
-    if chosen is Format.table:
-        console = Console(highlight=False)
-        return lambda result: console.print(moments_table(result, Path.cwd()))
-    as_text = write_jsonl if many or chosen is Format.jsonl else write_json
-    return lambda result: as_text(result.to_dict(), sys.stdout)
+        chosen = format_of(file) if file else "table" if sys.stdout.isatty() else "json"
+    if null and chosen != "paths":
+        raise UsageError("-0 goes with --format paths")
+    if chosen == "table":
+        return lambda answers: write_table(answers, file)
+    write = FORMATS["jsonl" if chosen == "json" and many else chosen].write
+    if null:
+        from vmrtool.report.paths import write_paths_null
+
+        write = write_paths_null
+    if file is not None:
+        return lambda answers: write_file(answers, write, file)
+    return lambda answers: write_stdout(answers, write)
 
 
 @contextmanager

@@ -10,8 +10,8 @@ from vmrtool.datasets.relations import Relations
 from vmrtool.datasets.samples import Sample, Window
 from vmrtool.evaluation.metrics import SLACK, THRESHOLDS
 from vmrtool.evaluation.rows import Figures
-from vmrtool.grounding.checkpoint import GroundingModel
 from vmrtool.search.archive import Archive, Findings
+from vmrtool.search.labels import Model
 
 VIDEO_RANKS = (1, 10, 100)
 RANKS = (1, 5, 10, 100)
@@ -29,7 +29,7 @@ def hit_kind(samples: Sequence[Sample]) -> str:
 
 
 def score_corpus(
-    model: GroundingModel,
+    model: Model,
     dataset: Dataset,
     *,
     progress: Callable[[int], None] = lambda _: None,
@@ -51,7 +51,7 @@ def score_corpus(
     return score_rankings(found, everywhere, progress=progress, answers=answers)
 
 
-def archive_of(model: GroundingModel, dataset: Dataset) -> Archive:
+def archive_of(model: Model, dataset: Dataset) -> Archive:
     """The data set's videos as an archive, called by their numbers."""
     return Archive.in_memory(
         model, {str(v): (video.features, video.cells) for v, video in enumerate(dataset.videos)}

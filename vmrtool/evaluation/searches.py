@@ -11,8 +11,8 @@ import numpy as np
 from vmrtool.datasets.dataset import Dataset
 from vmrtool.evaluation.corpus import PER_VIDEO, archive_of, score_rankings, truths_everywhere
 from vmrtool.evaluation.rows import Row
-from vmrtool.grounding.checkpoint import GroundingModel
 from vmrtool.search.archive import Findings
+from vmrtool.search.labels import Model
 
 SHORTLISTS = (10, 20, 50, 100)
 WAYS = 2 * 2 + len(SHORTLISTS)
@@ -23,7 +23,7 @@ Search = Callable[[str], Findings]
 
 
 def compare_searches(
-    model: GroundingModel,
+    model: Model,
     dataset: Dataset,
     *,
     queries: int | None = None,

@@ -21,7 +21,7 @@ def moments_table(result: SearchResult, base: Path | None = None) -> RenderableT
     Videos inside the folder `base` are named relative to it, others in full. Where there are no
     moments there is no table, only the two lines.
     """
-    heading = Text.assemble(("“" + result.query + "”", "bold"))
+    heading = Text.assemble((f"“{printable(result.query)}”", "bold"))
     footing = Text(_looked_at(result), style="dim")
     if not result.moments:
         return Group(heading, Text("no moments", style="yellow"), footing)
@@ -53,7 +53,7 @@ def _looked_at(result: SearchResult) -> str:
     """One line on how the answer came about, in counts."""
     return " · ".join(
         (
-            f"model {result.model}",
+            f"model {printable(result.model)}" + (" (zero-shot)" if result.zero_shot else ""),
             _count(result.videos_searched, "video") + " searched",
             f"{result.shortlisted} shortlisted",
             _count(result.windows_grounded, "window") + " grounded",

@@ -11,9 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vmrtool.catalog.rows import StoredWindow
-from vmrtool.grounding.checkpoint import GroundingModel
 from vmrtool.search.grounding import NMS_IOU, WindowFeatures, encode_queries, ground_windows
 from vmrtool.search.index import VectorIndex
+from vmrtool.search.labels import Model
 from vmrtool.search.merging import Candidate, merge
 from vmrtool.search.pooling import Load, pool_contents
 from vmrtool.search.windows import Window, owner
@@ -62,7 +62,7 @@ class Archive:
     @classmethod
     def in_memory(
         cls,
-        model: GroundingModel,
+        model: Model,
         videos: Mapping[str, tuple[NDArray[np.floating], NDArray[np.float64]]],
     ) -> "Archive":
         """An archive of features (N, Dv) and cells (N, 2) in seconds that are in memory."""
@@ -75,9 +75,28 @@ class Archive:
         pooled = pool_contents(model, counts, load)
         return cls((window for windows in pooled for window in windows), load)
 
+    def shortlist(
+        self,
+        model: Model,
+        query: str,
+        shortlist: int,
+        only: Collection[str] | None = None,
+    ) -> list[tuple[str, float]]:
+        """The contents that `find` would look into, best first, with the cosines they stand by."""
+        if self._index is None:
+            return []
+        vector = encode_queries(model, [query]).vectors[0].float().cpu().numpy()
+        return [
+            (self.contents[video], self._index.likeness(vector, video))
+            for video in self._index.shortlist(vector, shortlist, self._allowed(only))
+        ]
+
+    def _allowed(self, only: Collection[str] | None) -> NDArray[np.bool_] | None:
+        return None if only is None else np.array([name in only for name in self.contents])
+
     def find(
         self,
-        model: GroundingModel,
+        model: Model,
         query: str,
         *,
         shortlist: int = 50,
@@ -99,9 +118,8 @@ class Archive:
             return Findings({}, 0)
         asked = encode_queries(model, [query])
         vector = asked.vectors[0].float().cpu().numpy()
-        allowed = None if only is None else np.array([name in only for name in self.contents])
         looked_into: list[tuple[int, list[Window]]] = []
-        for video in self._index.shortlist(vector, shortlist, allowed):
+        for video in self._index.shortlist(vector, shortlist, self._allowed(only)):
             chosen = self._index.best_windows(vector, video, windows_per_video)
             looked_into.append((video, [self._windows[video][number] for number in chosen]))
         loaded = [
@@ -118,7 +136,7 @@ class Archive:
         return Findings(moments, len(loaded))
 
     def alike(
-        self, model: GroundingModel, query: str, *, shortlist: int = 50, per_video: int = 3
+        self, model: Model, query: str, *, shortlist: int = 50, per_video: int = 3
     ) -> Findings:
         """What similarity alone finds: the pooled stretches most like the query, none grounded.
 

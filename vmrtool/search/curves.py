@@ -39,6 +39,7 @@ def snippet_curves(
     """
     windows = cut(features, cells, model.config.max_snippets)
     asked = encode_queries(model, [query]).encoded
+    assert asked is not None
     tiles = [(window.first, len(window)) for window in windows]
     heard = owner(tiles, np.arange(len(features))[:, None].repeat(2, axis=1))
     curves = np.zeros((3, len(features)), np.float32)

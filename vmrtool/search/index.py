@@ -57,6 +57,11 @@ class VectorIndex:
                 return [int(video) for video in distinct[np.argsort(place)][:videos]]
             reach = min(total, 8 * reach)
 
+    def likeness(self, query: NDArray[np.float32], video: int) -> float:
+        """The cosine of a video's best stretch with a query, which orders the shortlist."""
+        low, high = int(self._bounds[video]), int(self._bounds[video + 1])
+        return float((self._index.reconstruct_n(low, high - low) @ query).max())
+
     def best_windows(self, query: NDArray[np.float32], video: int, most: int) -> list[int]:
         """The numbers of a video's windows whose best stretches fit the query best, in time order.
 

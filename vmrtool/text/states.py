@@ -1,6 +1,7 @@
 """Queries as the frozen token states of a sentence-transformers model, for words never seen."""
 
 import json
+from collections.abc import Sequence
 from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any
@@ -54,6 +55,20 @@ def token_states(name: str, sentence: str, most: int) -> NDArray[np.float32]:
     return _states(name, sentence)[:most].astype(np.float32)
 
 
+def sentence_vectors(
+    name: str, sentences: Sequence[str], *, fetch: bool = True
+) -> NDArray[np.float32]:
+    """The model's own vectors of sentences, float32 (n, width).
+
+    fetch: whether a model that is not here may be downloaded.
+
+    Raises:
+        MissingError: the extra is not installed, or there is no such model.
+    """
+    model = _model(name, fetch=fetch)
+    return np.asarray(model.encode(list(sentences), show_progress_bar=False), np.float32)
+
+
 @lru_cache(maxsize=32768)
 def _states(name: str, sentence: str) -> NDArray[np.float16]:
     encoded = _model(name).encode(
@@ -66,7 +81,7 @@ def _states(name: str, sentence: str) -> NDArray[np.float16]:
 
 
 @cache
-def _model(name: str) -> Any:
+def _model(name: str, fetch: bool = True) -> Any:
     """The model; loaded once a process."""
     try:
         from sentence_transformers import SentenceTransformer
@@ -79,7 +94,7 @@ def _model(name: str) -> Any:
     logging.disable_progress_bar()
     place = _place(name)
     try:
-        return SentenceTransformer(place, device="cpu", local_files_only=offline())
+        return SentenceTransformer(place, device="cpu", local_files_only=offline() or not fetch)
     except (OSError, ValueError) as error:
         why = " ".join(str(error).split())
         raise MissingError(
