@@ -17,7 +17,7 @@ from typer.testing import CliRunner
 
 from vmrtool.catalog import Catalog
 from vmrtool.catalog.rows import FailureRow, FileFacts, FoundFile, StoredSnippets
-from vmrtool.cli import app
+from vmrtool.cli import ANYWHERE, app
 from vmrtool.datasets.export import export_features
 from vmrtool.datasets.samples import Sample
 from vmrtool.evaluation.predictions import write_predictions
@@ -135,7 +135,7 @@ def mistakes(words: list[str]) -> list[str]:
 
 def options_of(command: Any) -> set[str]:
     names = {name for option in command.params for name in option.opts if name.startswith("-")}
-    return names | {"--help", "-h"}
+    return names | {"--help", "-h", *ANYWHERE}
 
 
 def all_options(command: Any = COMMANDS) -> set[str]:
@@ -340,8 +340,38 @@ def test_catalog_commands(catalog: Path) -> None:
     assert_documented("vmrtool.export/1", told("export-features", f"{folder}/out.h5"))
     merged = CliRunner().invoke(app, ["catalog", "merge", f"{folder}/all.db", str(catalog)])
     assert_documented("vmrtool.merge/1", json.loads(merged.stdout))
-    assert_documented("vmrtool.forget/1", told("forget"))
+    listed = told("list")["videos"]
+    odd = next(row for row in listed if "video_b64" in row)
+    assert_documented("vmrtool.list/1", told("list") | {"videos": [odd]})
+    checked = told("verify")
+    fault = dict.fromkeys(("table", "row", "error", "remedy", "repairable"))
+    assert_documented("vmrtool.catalogverify/1", checked | {"faults": [fault], "left": [fault]})
+    assert_documented("vmrtool.remove/1", told("remove", "\udcfe*"))
+    assert told("remove", "--missing")["removed"]
+    assert_documented("vmrtool.vacuum/1", told("vacuum"))
     assert_documented("vmrtool.relocate/1", told("relocate", folder, f"{folder}/elsewhere"))
+
+
+def test_doctor() -> None:
+    result = CliRunner().invoke(app, ["doctor", "--json"])
+    assert result.exit_code == 0, result.output
+    assert_documented("vmrtool.doctor/1", json.loads(result.stdout))
+
+
+def test_config(monkeypatch: pytest.MonkeyPatch) -> None:
+    result = CliRunner().invoke(app, ["config", "--json"])
+    assert result.exit_code == 0, result.output
+    assert_documented("vmrtool.config/1", json.loads(result.stdout) | {"environment": {}})
+
+
+def test_settings_of_the_guide_are_settings(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    [block] = [block for kind, block in FENCED.findall(text_of("guide.md")) if kind == "toml"]
+    (tmp_path / "vmrtool.toml").write_text(block, encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
+    told = json.loads(CliRunner().invoke(app, ["config", "--json"]).stdout)["options"]
+    assert len([row for row in told if row["source"].endswith("vmrtool.toml")]) == 5
 
 
 def test_exported_features(catalog: Path) -> None:

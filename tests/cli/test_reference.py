@@ -1,6 +1,7 @@
 """The command line as a whole: its start, its reference page, its errors."""
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -70,6 +71,17 @@ def test_version() -> None:
     done = run("--version")
     assert done.returncode == 0
     assert done.stdout.startswith("vmrtool 0.")
+    assert re.search(r"^torch \d+\.\d+\S*, CUDA (none|\d+\.\d+)$", done.stdout, re.MULTILINE)
+    assert re.search(r"^FFmpeg \d+\.\d+\S*, PyAV \d+\.", done.stdout, re.MULTILINE)
+
+
+def test_version_agrees_with_torch_and_loads_no_torch() -> None:
+    import torch
+
+    from vmrtool.cli import version
+
+    assert version.cuda() == torch.version.cuda
+    assert "torch" not in loaded_after("from vmrtool.cli.version import lines; list(lines())")
 
 
 def test_unknown_command_is_wrong_usage() -> None:

@@ -9,6 +9,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from vmrtool.cli import completion
+from vmrtool.cli.console import message_console
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
@@ -22,6 +25,7 @@ def eval(
             "--dataset",
             metavar="NAME|FILE",
             help="charades, activitynet, or a JSONL file; repeatable.",
+            autocompletion=completion.datasets,
         ),
     ] = None,
     features: Annotated[
@@ -43,7 +47,12 @@ def eval(
     ] = None,
     models: Annotated[
         list[str] | None,
-        typer.Option("--model", metavar="NAME|RUN|FILE", help="A model to score; repeatable."),
+        typer.Option(
+            "--model",
+            metavar="NAME|RUN|FILE",
+            help="A model to score; repeatable.",
+            autocompletion=completion.models,
+        ),
     ] = None,
     variant: Annotated[
         str | None, typer.Option(help="Refuse models of another variant than this.")
@@ -140,8 +149,6 @@ def eval(
     """Score moments within the given video (R@n, IoU>=m, mIoU) and over the archive."""
     from functools import partial
 
-    from rich.console import Console
-
     from vmrtool.datasets.dataset import without_features
     from vmrtool.datasets.load import (
         chosen_split,
@@ -178,7 +185,7 @@ def eval(
     if corpus_queries is not None and not searches:
         raise UsageError("--corpus-queries is for --searches")
     write = _writer(format_, as_json)
-    console = Console(stderr=True, highlight=False)
+    console = message_console()
     say = partial(console.print, markup=False, soft_wrap=True)
     chosen, reason = choose_device(device)
     contestants = [

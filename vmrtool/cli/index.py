@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from typer.core import TyperCommand
 
+from vmrtool.cli import completion
 from vmrtool.cli import extractor_options as options
+from vmrtool.cli.console import message_console
 from vmrtool.cli.extractor_options import default_workers, find_source
 from vmrtool.cli.index_display import following, print_failures
 
@@ -49,10 +51,19 @@ def index(
     ] = None,
     model: Annotated[
         str | None,
-        typer.Option(metavar="NAME|RUN|FILE", help="Index for this grounding model."),
+        typer.Option(
+            metavar="NAME|RUN|FILE",
+            help="Index for this grounding model.",
+            autocompletion=completion.models,
+        ),
     ] = None,
     backbone: Annotated[
-        str | None, typer.Option(metavar="NAME", help="A backbone alone, e.g. i3d.")
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="A backbone alone, e.g. i3d.",
+            autocompletion=completion.backbones,
+        ),
     ] = None,
     weights: options.Weights = None,
     stride: options.Stride = None,
@@ -63,6 +74,9 @@ def index(
     exclude: options.Exclude = None,
     retry_failed: Annotated[
         bool, typer.Option("--retry-failed", help="Try again what failed before.")
+    ] = False,
+    prune: Annotated[
+        bool, typer.Option("--prune", help="Take what is gone from DIR out of the catalog.")
     ] = False,
     shard: Annotated[
         str | None, typer.Option(metavar="I/N", help="Only part I of N of the videos.")
@@ -86,7 +100,7 @@ def index(
     from vmrtool.indexing.choice import Choice
     from vmrtool.indexing.shards import Shard
 
-    console = Console(stderr=True, soft_wrap=True, highlight=False)
+    console = message_console()
     report = run_index(
         paths,
         find_catalog(catalog, create=True),
@@ -97,6 +111,7 @@ def index(
         exclude=exclude or (),
         shard=None if shard is None else Shard.parse(shard),
         retry_failed=retry_failed,
+        prune=prune,
         workers=workers,
         compiled=compiled,
         ray=ray,
@@ -125,6 +140,7 @@ def run_index(
     exclude: Sequence[str] = (),
     shard: Shard | None = None,
     retry_failed: bool = False,
+    prune: bool = False,
     workers: int | None = None,
     compiled: bool = False,
     ray: str | None = None,
@@ -165,6 +181,7 @@ def run_index(
             exclude=exclude,
             shard=shard,
             retry_failed=retry_failed,
+            prune=prune,
             workers=workers or default_workers(),
             on_event=display.follow,
         )
@@ -185,9 +202,11 @@ def print_summary(report: IndexReport, out: Console) -> None:
     if report.missing:
         out.print(
             f"{report.missing:,} known to the catalog are gone from there: `vmrtool catalog "
-            "relocate OLD NEW` where they moved, `forget` where they are gone for good",
+            "relocate OLD NEW` where they moved, `remove --missing` where they are gone for good",
             markup=False,
         )
+    if report.removed:
+        out.print(f"{report.removed:,} gone from there were removed", markup=False)
     rate = ""
     if report.seconds_of_video and report.elapsed_s:
         rate = f", {report.seconds_of_video / report.elapsed_s:.1f} s of video a second"

@@ -9,6 +9,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from vmrtool.cli import completion
+from vmrtool.cli.console import message_console
+
 if TYPE_CHECKING:
     from vmrtool.assets.progress import Progress
 
@@ -17,7 +20,9 @@ models_app = typer.Typer(
 )
 
 JsonOption = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
-NamesArgument = Annotated[list[str], typer.Argument(metavar="NAME...")]
+NamesArgument = Annotated[
+    list[str], typer.Argument(metavar="NAME...", autocompletion=completion.names)
+]
 
 
 @models_app.command("list")
@@ -59,7 +64,10 @@ def list_(as_json: JsonOption = False) -> None:
 
 
 @models_app.command()
-def info(name: Annotated[str, typer.Argument(metavar="NAME")], as_json: JsonOption = False) -> None:
+def info(
+    name: Annotated[str, typer.Argument(metavar="NAME", autocompletion=completion.names)],
+    as_json: JsonOption = False,
+) -> None:
     """All about one: preprocessing, terms, source, checksum, where its file is."""
     from vmrtool.assets.listing import details
 
@@ -97,12 +105,11 @@ def info(name: Annotated[str, typer.Argument(metavar="NAME")], as_json: JsonOpti
 @models_app.command()
 def pull(names: NamesArgument, as_json: JsonOption = False) -> None:
     """Download what is not here yet, and compare its checksum."""
-    from rich.console import Console
 
     from vmrtool.cli.downloads import Downloads
     from vmrtool.errors import VmrtoolError
 
-    console = Console(stderr=True, highlight=False, soft_wrap=True)
+    console = message_console()
     rows: list[dict[str, Any]] = []
     failed: list[tuple[str, VmrtoolError]] = []
     for name in names:
@@ -131,7 +138,9 @@ def pull(names: NamesArgument, as_json: JsonOption = False) -> None:
 
 @models_app.command()
 def verify(
-    names: Annotated[list[str] | None, typer.Argument(metavar="[NAME...]")] = None,
+    names: Annotated[
+        list[str] | None, typer.Argument(metavar="[NAME...]", autocompletion=completion.names)
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Compare the checksums of the files that are here."""

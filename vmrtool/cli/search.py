@@ -10,6 +10,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from vmrtool.cli import completion
+from vmrtool.cli.console import message_console
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
@@ -48,7 +51,11 @@ def search(
     ] = None,
     model: Annotated[
         str | None,
-        typer.Option(metavar="NAME|RUN|FILE", help="The grounding model; else the catalog's own."),
+        typer.Option(
+            metavar="NAME|RUN|FILE",
+            help="The grounding model; else the catalog's own.",
+            autocompletion=completion.models,
+        ),
     ] = None,
     top: Annotated[int, typer.Option(min=1, help="Most moments in all.")] = 10,
     shortlist: Annotated[int, typer.Option(min=1, help="Videos to look into.")] = 50,
@@ -57,7 +64,12 @@ def search(
     ] = 4,
     per_video: Annotated[int, typer.Option(min=1, help="Most moments of one video.")] = 3,
     video: Annotated[
-        str | None, typer.Option(metavar="GLOB", help="Only videos whose name or path fits.")
+        str | None,
+        typer.Option(
+            metavar="GLOB",
+            help="Only videos whose name or path fits.",
+            autocompletion=completion.videos,
+        ),
     ] = None,
     since: Annotated[
         str | None,
@@ -91,7 +103,6 @@ def search(
     ] = False,
 ) -> None:
     """Find the moments that a sentence describes, best first."""
-    from rich.console import Console
 
     from vmrtool.errors import UsageError
     from vmrtool.search.query import query_words
@@ -110,7 +121,7 @@ def search(
     else:
         asked = _read_queries(str(queries))
     write = _writer(output, file, as_json=as_json, many=queries is not None, null=null)
-    messages = Console(stderr=True, soft_wrap=True, highlight=False)
+    messages = message_console()
 
     from vmrtool.search.shards import open_archive
 

@@ -8,6 +8,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from vmrtool.cli import completion
+from vmrtool.cli.console import message_console
+
 if TYPE_CHECKING:
     from vmrtool.training.grid import Cell
     from vmrtool.training.start import TrainingResult
@@ -20,6 +23,7 @@ def train(
             "--dataset",
             metavar="NAME|FILE",
             help="charades, activitynet, or a JSONL file; repeatable.",
+            autocompletion=completion.datasets,
         ),
     ],
     out: Annotated[Path, typer.Option("--out", metavar="RUN", help="Run folder to write.")],
@@ -71,6 +75,7 @@ def train(
         typer.Option(
             metavar="NAME|FILE",
             help="Settings: a model's name or a TOML file.",
+            autocompletion=completion.models,
             show_default="a named data set's own",
         ),
     ] = None,
@@ -131,8 +136,6 @@ def train(
     import sys
     from functools import partial
 
-    from rich.console import Console
-
     from vmrtool.cli import report_error
     from vmrtool.cli.index import print_summary, run_index
     from vmrtool.cli.index_display import print_failures
@@ -161,7 +164,8 @@ def train(
     from vmrtool.training.start import train as train_model
 
     rank, world = number_of_process()
-    console = Console(stderr=True, soft_wrap=True, highlight=False, quiet=rank > 0)
+    console = message_console()
+    console.quiet = console.quiet or rank > 0
     changes = [] if glove is None else ["network.query_encoder=glove"]
     if text_model is not None:
         if glove is not None:

@@ -36,7 +36,7 @@ def compare_searches(
     the same of windows that have one mean vector each instead of stretches of several lengths.
 
     Args:
-        model: the grounding model.
+        model: the grounding model, or the zero-shot one.
         dataset: the archive, and its queries.
         queries: ask only so many, evenly spaced among all; None for all.
         progress: is told how many more queries are answered.

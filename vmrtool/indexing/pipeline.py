@@ -7,6 +7,7 @@ from pathlib import Path
 from vmrtool.catalog import Catalog
 from vmrtool.catalog.paths import absolute, path_key, relative_key
 from vmrtool.catalog.rows import FoundFile, VideoRow
+from vmrtool.catalog.upkeep import remove
 from vmrtool.indexing.claims import Claims
 from vmrtool.indexing.discovery import Discovery, as_found, discover, excluded
 from vmrtool.indexing.report import Event, IndexReport, Noted
@@ -23,6 +24,7 @@ def index(
     exclude: Sequence[str] = (),
     shard: Shard | None = None,
     retry_failed: bool = False,
+    prune: bool = False,
     workers: int = 1,
     on_event: Callable[[Event], None] = lambda event: None,
 ) -> IndexReport:
@@ -38,6 +40,7 @@ def index(
         exclude: globs of what to leave out.
         shard: only this part of the videos.
         retry_failed: try again what failed before; else it stays failed until its file changes.
+        prune: take the videos out of the catalog that are gone from these folders.
         workers: videos decoded at the same time.
         on_event: told what happens, from any thread.
 
@@ -66,6 +69,10 @@ def index(
             catalog.collect_garbage()
         in_scope = {row.id for row in known}
         missing = [row for row in catalog.videos(state="missing") if row.id in in_scope]
+        removed = len(missing) if prune else 0
+        if prune:
+            remove(catalog, missing)
+            missing = []
         pending = catalog.videos(state="pending")
         if pending:
             folders = ", ".join(sorted({str(row.root) for row in pending}))
@@ -85,6 +92,7 @@ def index(
         failed=tuple(sorted(run.failed, key=lambda row: path_key(row.path))) if run else (),
         seconds_of_video=run.seconds if run else 0.0,
         elapsed_s=time.monotonic() - started,
+        removed=removed,
     )
 
 

@@ -8,6 +8,7 @@ from types import TracebackType
 import torch
 
 from vmrtool.catalog import Catalog
+from vmrtool.catalog.connection import broken
 from vmrtool.catalog.paths import base64_unless_utf8, display, path_key
 from vmrtool.catalog.rows import StoredWindow, VideoRow
 from vmrtool.config import find_catalog
@@ -152,7 +153,7 @@ class Searcher:
                 self._videos.setdefault(row.content_hash, []).append(row)
         archive = Archive(
             (window for window in windows if window.content_hash in self._videos),
-            catalog_loader(self._catalog, extractor.id),
+            catalog_loader(self._catalog, extractor.id, model),
         )
         self._loaded = (model, archive)
         self._note_unsearched(rows, ref)
@@ -182,7 +183,10 @@ class Searcher:
                 for windows in pool_catalog(self._catalog, model, extractor):
                     unstored += windows
                     count()
-        return self._catalog.load_vectors(key, extractor) + unstored
+        stored = self._catalog.load_vectors(key, extractor)
+        if stored and stored[0].vectors.shape[1] != model.config.retrieval_dim:
+            raise broken(self._catalog.path, "vectors of another width than the model's")
+        return stored + unstored
 
     def _note_unsearched(self, rows: list[VideoRow], ref: str) -> None:
         """Says so where videos that did not fail have no features for the model."""
@@ -243,7 +247,8 @@ class Searcher:
         ):
             if value < 1:
                 raise UsageError(f"{name} is {value}; it must be at least 1")
-        chosen = self._chosen(wanted := video_filter(video, since, duration))
+        wanted = video_filter(video, since, duration)
+        chosen = self._chosen(wanted)
         notes: list[str] = []
         unknown: list[str] = []
         findings = Findings({}, 0)
@@ -313,17 +318,24 @@ class Searcher:
         }
         self._videos = {content: rows for content, rows in kept.items() if rows}
 
-    def shortlist(self, query: str, shortlist: int, wanted: VideoFilter) -> list[tuple[str, float]]:
+    def shortlist(
+        self,
+        query: str,
+        shortlist: int,
+        video: str | None = None,
+        since: str | None = None,
+        duration: str | None = None,
+    ) -> list[tuple[str, float]]:
         """The contents that `search` would look into, best first, with their cosines."""
         if self._loaded is None:
             return []
         model, archive = self._loaded
-        chosen = self._chosen(wanted)
+        chosen = self._chosen(video_filter(video, since, duration))
         only = None if len(chosen) == len(archive.contents) else set(chosen)
         return archive.shortlist(model, query, shortlist, only)
 
     def _chosen(self, wanted: VideoFilter) -> dict[str, list[VideoRow]]:
-        """The videos that a search is about, by content."""
+        """The videos that fit, by content."""
         return {
             content: rows
             for content, all_rows in self._videos.items()

@@ -34,9 +34,10 @@ _SPREAD = 1.4826  # of a normal distribution: standard deviation / median absolu
 
 @dataclass(frozen=True)
 class LabelConfig:
-    """What search asks of any model: the most snippets of a window, words of a query, the width."""
+    """What search asks of any model: widths of features and vectors, most snippets and words."""
 
     video_dim: int
+    retrieval_dim: int
     max_snippets: int = _MAX_SNIPPETS
     max_words: int = 1000
     segments: bool = False
@@ -59,7 +60,7 @@ class LabelModel:
     @property
     def config(self) -> LabelConfig:
         """Its limits."""
-        return LabelConfig(self.head.dim)
+        return LabelConfig(self.head.dim, len(self.head.names))
 
     @property
     def device(self) -> torch.device:

@@ -11,6 +11,7 @@ import torch
 from numpy.typing import NDArray
 
 from vmrtool.catalog import Catalog
+from vmrtool.catalog.connection import broken
 from vmrtool.catalog.rows import StoredWindow
 from vmrtool.errors import CatalogError
 from vmrtool.grounding.pooling import stretches
@@ -76,8 +77,8 @@ def pool_contents(
     return (list(windows) for _, windows in groupby(pooled(), key=lambda w: w.content_hash))
 
 
-def catalog_loader(catalog: Catalog, extractor: int) -> Load:
-    """Reads windows from a catalog, as one extractor made their features."""
+def catalog_loader(catalog: Catalog, extractor: int, model: Model) -> Load:
+    """Reads windows from a catalog, as one extractor made their features, for a model."""
 
     def load(content_hash: str, first: int, n: int) -> WindowFeatures:
         stored = catalog.features(content_hash, extractor, first, n)
@@ -85,6 +86,10 @@ def catalog_loader(catalog: Catalog, extractor: int) -> Load:
             raise CatalogError(
                 f"{catalog.path}: features of content {content_hash[:12]} are gone",
                 remedy="the catalog was changed while it was being searched: search again",
+            )
+        if stored.features.shape[1] != model.config.video_dim:
+            raise broken(
+                catalog.path, f"features of content {content_hash[:12]} have another width"
             )
         return WindowFeatures(stored.features, stored.cells, first)
 
@@ -95,7 +100,7 @@ def pool_catalog(catalog: Catalog, model: Model, extractor: int) -> Iterator[lis
     """Yields the windows that a catalog lacks for a model, content by content; stores nothing."""
     lacking = catalog.without_vectors(vectors_key(model), extractor)
     contents = [(content, catalog.snippet_count(content, extractor)) for content in lacking]
-    return pool_contents(model, contents, catalog_loader(catalog, extractor))
+    return pool_contents(model, contents, catalog_loader(catalog, extractor, model))
 
 
 def store_vectors(

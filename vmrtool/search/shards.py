@@ -16,7 +16,6 @@ from vmrtool.config import find_catalog
 from vmrtool.errors import ModelError, UsageError
 from vmrtool.grounding.checkpoint import GroundingModel, load_model
 from vmrtool.search.engine import OnVectors, Searcher, open_catalog, open_searcher
-from vmrtool.search.filters import video_filter
 from vmrtool.search.query import query_words
 from vmrtool.search.result import SearchResult
 
@@ -184,9 +183,9 @@ class ShardedSearcher:
         """
         began = time.perf_counter()
         query_words(query)
-        wanted = video_filter(video, since, duration)
         lists = self._pool.map(
-            lambda searcher: searcher.shortlist(query, max(1, shortlist), wanted), self._searchers
+            lambda searcher: searcher.shortlist(query, max(1, shortlist), video, since, duration),
+            self._searchers,
         )
         best: dict[str, float] = {}
         for content, cosine in (pair for pairs in lists for pair in pairs):
