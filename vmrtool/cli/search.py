@@ -88,6 +88,12 @@ def search(
             "--format", help="How to answer.", show_default="table on a terminal, else json"
         ),
     ] = None,
+    html: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE", help="Also write a page to look at: pictures, curves, videos."
+        ),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="The same as --format json.")] = False,
     file: Annotated[
         Path | None,
@@ -123,11 +129,13 @@ def search(
     write = _writer(output, file, as_json=as_json, many=queries is not None, null=null)
     messages = message_console()
 
+    from vmrtool.report.answers import AnswersPage
     from vmrtool.search.shards import open_archive
 
     with _pooling_shown(messages) as on_vectors:
         searcher = open_archive(catalog or (), model, device, on_vectors=on_vectors)
     with searcher:
+        page = None if html is None else AnswersPage(html, searcher.evidence, Path.cwd())
         for note in searcher.notes:
             messages.print(f"note: {note}", style="yellow", markup=False)
 
@@ -145,9 +153,14 @@ def search(
                     duration=duration,
                 )
                 _warn(messages, result)
+                if page is not None:
+                    page.add(result)
                 yield result
 
         write(answers())
+        if page is not None:
+            page.write()
+            messages.print(f"page: {html}", markup=False)
 
 
 def _read_queries(source: str) -> Iterable[str]:

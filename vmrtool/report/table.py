@@ -22,7 +22,7 @@ def moments_table(result: SearchResult, base: Path | None = None) -> RenderableT
     moments there is no table, only the two lines.
     """
     heading = Text.assemble((f"“{printable(result.query)}”", "bold"))
-    footing = Text(_looked_at(result), style="dim")
+    footing = Text(looked_at(result), style="dim")
     if not result.moments:
         return Group(heading, Text("no moments", style="yellow"), footing)
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, header_style="bold", show_edge=False)
@@ -34,7 +34,7 @@ def moments_table(result: SearchResult, base: Path | None = None) -> RenderableT
     for moment in result.moments:
         table.add_row(
             str(moment.rank),
-            Text(_name(moment, base)),
+            Text(name_of(moment, base)),
             Text(clock(moment.start), style="cyan"),
             Text(clock(moment.end), style="cyan"),
             Text.assemble(f"{moment.score:.3f} ", (bar(moment.score), "green")),
@@ -49,7 +49,7 @@ def bar(share: float, cells: int = _BAR_CELLS) -> str:
     return ("█" * full + (_EIGHTHS[rest] if rest else "")).ljust(cells)
 
 
-def _looked_at(result: SearchResult) -> str:
+def looked_at(result: SearchResult) -> str:
     """One line on how the answer came about, in counts."""
     return " · ".join(
         (
@@ -66,7 +66,7 @@ def _count(number: int, noun: str) -> str:
     return f"{number:,} {noun}" + ("" if number == 1 else "s")
 
 
-def _name(moment: Moment, base: Path | None) -> str:
+def name_of(moment: Moment, base: Path | None) -> str:
     """The video's name as shown: relative to `base` where it lies inside, printable throughout."""
     path = Path(moment.video)
     if base is not None and path.is_relative_to(base):

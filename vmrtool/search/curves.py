@@ -25,6 +25,17 @@ class Curves:
     inside: NDArray[np.float32] | None
 
 
+@dataclass(frozen=True)
+class Evidence:
+    """What stands behind a moment: its video's length in seconds, and the curves of the query.
+
+    `curves` is None where the model gives no probabilities of starts and ends.
+    """
+
+    duration: float
+    curves: Curves | None
+
+
 @torch.inference_mode()
 def snippet_curves(
     model: GroundingModel,

@@ -17,6 +17,7 @@ from vmrtool.features.device import choose_device
 from vmrtool.grounding.checkpoint import GroundingModel, load_model
 from vmrtool.indexing.choice import DEFAULT_MODEL
 from vmrtool.search.archive import Archive, Findings
+from vmrtool.search.curves import Evidence, snippet_curves
 from vmrtool.search.filters import VideoFilter, video_filter
 from vmrtool.search.fitting import choose_extractor, choose_model
 from vmrtool.search.label_model import announcement, open_labels
@@ -156,6 +157,7 @@ class Searcher:
             catalog_loader(self._catalog, extractor.id, model),
         )
         self._loaded = (model, archive)
+        self._extractor = extractor.id
         self._note_unsearched(rows, ref)
 
     def _windows(self, model: Model, extractor: int) -> list[StoredWindow]:
@@ -292,6 +294,24 @@ class Searcher:
             notes=tuple(notes),
             zero_shot=self._loaded is not None and isinstance(self._loaded[0], LabelModel),
         )
+
+    def evidence(self, moment: Moment, query: str) -> Evidence | None:
+        """What the network says of a found moment's whole video; None where that is not searched.
+
+        Raises:
+            CatalogError: the video's features are gone from the catalog.
+        """
+        for content, rows in self._videos.items():
+            row = next((row for row in rows if row.path == moment.path), None)
+            if row is None or self._loaded is None:
+                continue
+            n = self._catalog.snippet_count(content, self._extractor)
+            model, curves = self._loaded[0], None
+            stored = catalog_loader(self._catalog, self._extractor, model)(content, 0, n)
+            if isinstance(model, GroundingModel):
+                curves = snippet_curves(model, stored.features, stored.cells, query)
+            return Evidence(row.duration_s or float(stored.cells[-1, 1]), curves)
+        return None
 
     # For one search over several catalogs -----------------------------------------------------
 

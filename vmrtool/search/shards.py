@@ -15,9 +15,10 @@ import torch
 from vmrtool.config import find_catalog
 from vmrtool.errors import ModelError, UsageError
 from vmrtool.grounding.checkpoint import GroundingModel, load_model
+from vmrtool.search.curves import Evidence
 from vmrtool.search.engine import OnVectors, Searcher, open_catalog, open_searcher
 from vmrtool.search.query import query_words
-from vmrtool.search.result import SearchResult
+from vmrtool.search.result import Moment, SearchResult
 
 
 @overload
@@ -164,6 +165,11 @@ class ShardedSearcher:
             searcher.leave_out(
                 {row.path for row in searcher.videos if newest[row.path][1] is not searcher}
             )
+
+    def evidence(self, moment: Moment, query: str) -> Evidence | None:
+        """What the network says of a found moment's whole video; see `Searcher.evidence`."""
+        told = (searcher.evidence(moment, query) for searcher in self._searchers)
+        return next((evidence for evidence in told if evidence is not None), None)
 
     def search(
         self,
