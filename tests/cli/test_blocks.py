@@ -102,8 +102,6 @@ def test_a_block_that_fails_is_seen(folder: Path) -> None:
 
 def test_queries_on_the_catalog_run(folder: Path) -> None:
     with sqlite3.connect(folder / "vmrtool.db") as db:
-        answers = [
-            db.execute(sql).fetchall() for _, sql in blocks(DOCS / "catalog-schema.md", "sql")
-        ]
+        answers = [db.execute(sql).fetchall() for _, sql in blocks(DOCS / "catalog.md", "sql")]
     assert answers[0][0][:2] == ("indexed", 1)
     assert [len(rows) for rows in answers[1:]] == [0, 0, 1, 1, 0]
