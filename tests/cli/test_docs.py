@@ -34,7 +34,7 @@ REPOSITORY = Path(__file__).parent.parent.parent
 DOCS = REPOSITORY / "docs"
 PAGES = sorted(
     path
-    for pattern in ("*.md", "docs/*.md", "models/*/*.md", "benchmarks/*.md")
+    for pattern in ("*.md", "docs/**/*.md", "models/*/*.md", "benchmarks/*.md")
     for path in REPOSITORY.glob(pattern)
 )
 IDS = [str(page.relative_to(REPOSITORY)) for page in PAGES]
@@ -247,9 +247,9 @@ def test_every_object_has_a_json_schema_of_its_documented_fields() -> None:
 def test_a_schema_refuses_what_it_does_not_say() -> None:
     from jsonschema import ValidationError
 
-    good = {"schema": "vmrtool.forget/1", "catalog": "v.db", "forgotten": 1}
+    good = {"schema": "vmrtool.relocate/1", "catalog": "v.db", "moved": 1, "found": 1, "merged": 0}
     assert_valid(good)
-    for wrong in ({"forgotten": "1"}, {"forgotten": -1}, {"more": 1}, {"catalog": None}):
+    for wrong in ({"moved": "1"}, {"moved": -1}, {"more": 1}, {"catalog": None}):
         with pytest.raises(ValidationError):
             assert_valid(good | wrong)
 
@@ -444,11 +444,17 @@ def test_catalog_tables(catalog: Path) -> None:
         for name in names
         if "sqlite_" not in name
     }
-    told = {}
-    for row in re.findall(r"^\| `(\w+)` \| (`.*`) \|$", text_of("formats.md"), re.MULTILINE):
-        if row[0] in real and "," in row[1]:
-            told[row[0]] = INLINE.findall(row[1])
+    page = text_of("catalog.md")
+    tables = re.findall(r"^\| `(\w+)` \| \|\n\|---\|---\|\n((?:\|.*\n)+)", page, re.MULTILINE)
+    told = {name: re.findall(r"^\| `(\w+)` \|", rows, re.MULTILINE) for name, rows in tables}
     assert told == real
+    views = re.findall(r"^\| `(\w+)` \| [^|]+ \| ([^|]+) \|$", page, re.MULTILINE)
+    assert {name: INLINE.findall(columns) for name, columns in views} == {
+        name: [row[1] for row in db.execute(f'PRAGMA table_info("{name}")')]
+        for (name,) in db.execute("SELECT name FROM sqlite_master WHERE type = 'view'")
+    }
+    version = db.execute("PRAGMA user_version").fetchone()[0]
+    assert f"of the tables, {version}." in page and f"\n| {version} |" in page
     [query] = [block for kind, block in FENCED.findall(text_of("formats.md")) if kind == "sql"]
     assert db.execute(query).fetchall() == [(str(catalog.parent), None, 1)]
     [script] = [block for kind, block in FENCED.findall(text_of("formats.md")) if kind == "python"]

@@ -2,7 +2,6 @@
 
 import json
 import threading
-import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,6 +11,7 @@ from typing import Any
 from sqlite_utils import Database
 
 from vmrtool.catalog import connection, relocation, schema, snippets, vectors, videos
+from vmrtool.catalog.migration import migrate
 from vmrtool.catalog.paths import from_key
 from vmrtool.catalog.rows import (
     ExtractorRow,
@@ -57,7 +57,7 @@ class Catalog:
             if not connection.check_version(db, path):
                 with connection.explained(path):
                     db.enable_wal()
-                    _migrate(db, path)
+                    migrate(db, path)
             catalog = cls(path, db, writable=True)
             catalog._assert_writable()
         except BaseException:
@@ -68,6 +68,8 @@ class Catalog:
     @classmethod
     def open(cls, path: Path | str, *, readonly: bool = True) -> "Catalog":
         """Open a catalog that is there; an older one is migrated first.
+
+        Where an older one cannot be written, and need not be, it is read as it is.
 
         Raises:
             CatalogError: there is none, it is not a catalog, or a newer one.
@@ -82,7 +84,14 @@ class Catalog:
         if current:
             return cls(path, db, writable=writable)
         db.close()
-        cls.create_or_open(path).close()
+        try:
+            cls.create_or_open(path).close()
+        except CatalogError:
+            if not readonly or connection.can_be_written(path):
+                raise
+            return cls(
+                path, connection.connect(path, create=False, readonly=True)[0], writable=False
+            )
         return cls.open(path, readonly=readonly)
 
     def close(self) -> None:
@@ -377,22 +386,6 @@ class Catalog:
         """A text that differs whenever the windows of this model in this catalog have changed."""
         with self.reading() as db:
             return f"{self.id}-{vectors.stamp(db, model, extractor)}"
-
-
-def _migrate(db: Database, path: Path) -> None:
-    """Brings the schema up to date; when two programs come at once, the second finds it done."""
-    db.execute("BEGIN IMMEDIATE")
-    try:
-        if not connection.check_version(db, path):
-            schema.migrations.apply(db)
-            db.execute(
-                "INSERT INTO settings (key, value) VALUES ('catalog', ?) ON CONFLICT DO NOTHING",
-                (json.dumps(uuid.uuid4().hex),),
-            )
-        db.conn.execute("COMMIT")
-    except BaseException:
-        db.rollback()
-        raise
 
 
 def _canonical(settings: Mapping[str, Any]) -> str:

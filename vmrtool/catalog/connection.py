@@ -174,6 +174,11 @@ def broken(path: Path, what: str) -> CatalogError:
     )
 
 
+def can_be_written(path: Path) -> bool:
+    """Whether a catalog's file and its folder, where SQLite's own files go, can be written."""
+    return os.access(path, os.W_OK) and os.access(path.parent, os.W_OK)
+
+
 def _lacking(path: Path) -> str:
     readable = not path.exists() or os.access(path, os.R_OK)
     return "written" if readable else "read"

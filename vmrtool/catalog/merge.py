@@ -48,8 +48,7 @@ def merge_catalogs(
     Videos, folders, failures, features, windows and vectors of all parts are in it. A content that
     several parts hold comes from the first of them. A file that several know is as the part knows
     it that saw its latest change; of equal ones, the one that got furthest with it, then the
-    first. The model and the way the extractor was asked for are those of the first part that has
-    any.
+    first. What the catalogs remember, the model among it, is each from the first part that does.
 
     Args:
         parts: catalogs whose extractor in use is one and the same.
@@ -158,12 +157,10 @@ def _take_settings(part: Database, catalog: Catalog, extractors: dict[int, int])
     """Takes over what a part remembers, where no part before it did."""
     rows = part.execute("SELECT key, value FROM settings").fetchall()
     settings = {key: json.loads(value) for key, value in rows}
-    in_use = settings.get("extractor")
-    if in_use is not None and catalog.extractor is None:
-        catalog.remember(**{k: v for k, v in settings.items() if k not in _OWN})
-        catalog.use_extractor(extractors[in_use])
-    elif catalog.model is None:
-        catalog.model = settings.get("model")
+    new = {k: v for k, v in settings.items() if k not in _OWN and catalog.setting(k) is None}
+    catalog.remember(**new)
+    if "extractor" in settings and catalog.extractor is None:
+        catalog.use_extractor(extractors[settings["extractor"]])
 
 
 def _join_videos(part: Database, catalog: Catalog, extractors: dict[int, int]) -> None:

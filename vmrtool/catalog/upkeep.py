@@ -2,18 +2,21 @@
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from vmrtool.catalog import connection, videos
 from vmrtool.catalog.catalog import Catalog
+from vmrtool.catalog.migration import backups
 from vmrtool.catalog.rows import VideoRow
 
 
 @dataclass(frozen=True)
 class Vacuumed:
-    """The size of a catalog's file before and after, in bytes."""
+    """Bytes of a catalog's file before and after, and the older copies that were removed."""
 
     before: int
     after: int
+    backups: tuple[Path, ...]
 
 
 def remove(catalog: Catalog, rows: Sequence[VideoRow]) -> int:
@@ -44,12 +47,17 @@ def orphaned(catalog: Catalog, rows: Sequence[VideoRow]) -> int:
 def vacuum(catalog: Catalog) -> Vacuumed:
     """Writes the catalog's file anew, without the space that removed rows have left.
 
+    The copies that migrations have left beside it go.
+
     Raises:
         CatalogError: another program is at it, or the disk has no room for a second copy.
     """
     with catalog.reading() as db:
         connection.checkpoint(db)
+        old = tuple(backups(catalog.path))
         before = catalog.path.stat().st_size
         db.execute("VACUUM")
         connection.checkpoint(db)
-        return Vacuumed(before, catalog.path.stat().st_size)
+    for path in old:
+        path.unlink()
+    return Vacuumed(before, catalog.path.stat().st_size, old)

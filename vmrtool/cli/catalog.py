@@ -152,12 +152,11 @@ def merge(
     as_json: JsonOption = False,
 ) -> None:
     """Join catalogs into a new one: what `index --shard` has made of an archive."""
-    from rich.console import Console
     from rich.progress import Progress
 
     from vmrtool.catalog.merge import merge_catalogs
 
-    with Progress(console=Console(stderr=True), transient=True) as bar:
+    with Progress(console=message_console(), transient=True) as bar:
         task = bar.add_task("merging", total=None)
         done = merge_catalogs(
             [part.absolute() for part in parts],

@@ -202,9 +202,12 @@ def vacuum(catalog: CatalogOption = None, as_json: JsonOption = False) -> None:
         "catalog": str(path),
         "bytes_before": done.before,
         "bytes_after": done.after,
+        "backups_removed": [str(place) for place in done.backups],
     }
     if not print_json(as_json, told):
         typer.echo(f"{done.before / 1e6:,.1f} MB before, {done.after / 1e6:,.1f} MB now")
+        for place in done.backups:
+            typer.echo(f"removed {place}")
 
 
 def _fault(fault: Fault) -> dict[str, Any]:

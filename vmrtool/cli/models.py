@@ -37,7 +37,15 @@ def list_(as_json: JsonOption = False) -> None:
         "models",
         ("name", "features", "weights"),
         [
-            (row["name"], row["backbone"] or "", "here" if row["weights"] else "to be trained")
+            (
+                row["name"],
+                row["backbone"] or "",
+                "none needed"
+                if row["name"] == "labels"
+                else "here"
+                if row["weights"]
+                else "to be trained",
+            )
             for row in told["models"]
         ],
     )
@@ -72,9 +80,21 @@ def info(
     from vmrtool.assets.listing import details
 
     told = details(name, _backbones())
+    if told["kind"] == "model" and "labels" in told["settings"]:
+        told["classes"] = _classes()
     if _as_json(as_json, told):
         return
-    if told["kind"] == "model":
+    if "classes" in told:
+        rows = [
+            ("model", f"{name}: zero-shot, by the names of the backbone's classes"),
+            ("recipe", told["recipe"]),
+            ("card", told["card"] or "none"),
+            *(
+                (f"classes of {backbone}", ", ".join(names))
+                for backbone, names in told["classes"].items()
+            ),
+        ]
+    elif told["kind"] == "model":
         rows = [
             ("model", name),
             ("features", told["backbone"] or "not said"),
@@ -213,6 +233,15 @@ def _backbones() -> dict[str, dict[str, Any]]:
         name: {"dim": info.dim, "preprocessing": info.preprocessing.to_json()}
         for name, info in BACKBONES.items()
     }
+
+
+def _classes() -> dict[str, list[str]]:
+    """Class names of the published backbones that have them, in the order of their scores."""
+    from vmrtool.features.class_head import class_names
+    from vmrtool.features.published import BACKBONES
+
+    named = {name: list(class_names(name)) for name in BACKBONES}
+    return {name: names for name, names in named.items() if names}
 
 
 def _as_json(asked: bool, told: dict[str, Any]) -> bool:

@@ -21,11 +21,6 @@ class VideoFilter:
     since: float | None = None
     duration: tuple[float, float] | None = None
 
-    @property
-    def asks(self) -> bool:
-        """Whether it leaves anything out at all."""
-        return self != VideoFilter()
-
     def fits(self, row: VideoRow) -> bool:
         """Whether the search is about this video."""
         if self.video is not None and not matches(row, self.video):

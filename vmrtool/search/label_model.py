@@ -24,7 +24,7 @@ from vmrtool.text.likeness import (
     glove_here,
     read_glove,
 )
-from vmrtool.text.states import sentence_vectors
+from vmrtool.text.states import sentence_vectors, text_model_here
 
 LABELS = "labels"
 """Name of the zero-shot model, and of its section in a recipe."""
@@ -144,23 +144,25 @@ def _likeness(names: tuple[str, ...], settings: Mapping[str, Any], model: str) -
         )
     for way in WAYS if wanted == "auto" else (wanted,):
         try:
-            return _by(way, names, text_model, fetch=wanted != "auto")
+            return _by(way, names, text_model, only_here=wanted == "auto")
         except MissingError:
             if wanted != "auto":
                 raise
     return by_words(names)
 
 
-def _by(way: Way, names: tuple[str, ...], text_model: str, *, fetch: bool) -> Likeness:
-    """One way to compare.
+def _by(way: Way, names: tuple[str, ...], text_model: str, *, only_here: bool) -> Likeness:
+    """One way to compare; with `only_here` no text model is looked for elsewhere.
 
     Raises:
         MissingError: what it needs is not here.
     """
     if way == "sentence-transformers":
+        if only_here and not text_model_here(text_model):
+            raise MissingError(f"there is no text model {text_model} here")
 
         def embed(texts: Any) -> NDArray[np.floating]:
-            return sentence_vectors(text_model, texts, fetch=fetch)
+            return sentence_vectors(text_model, texts)
 
         return by_text_model(names, embed)
     if way == "glove":

@@ -220,6 +220,7 @@ class ShardedSearcher:
             moments=tuple(
                 replace(moment, rank=rank) for rank, moment in enumerate(found[:top], start=1)
             ),
+            zero_shot=any(part.zero_shot for part in parts),
             unknown_words=tuple(dict.fromkeys(word for p in told for word in p.unknown_words)),
             notes=tuple(dict.fromkeys(note for part in told for note in part.notes)),
         )

@@ -80,7 +80,7 @@ def test_the_file_lies_beside_the_catalog_that_is_named(
     assert setting("search", "per-video") == (3, "default")
     monkeypatch.setenv("VMRTOOL_CATALOG", str(other / "v.db"))
     assert setting("search", "per-video") == (7, str(path))
-    assert setting("search", "catalog") == (str(other / "v.db"), "$VMRTOOL_CATALOG")
+    assert setting("search", "catalog") == ([str(other / "v.db")], "$VMRTOOL_CATALOG")
 
 
 def test_the_environments_catalog_wins_over_a_files(
