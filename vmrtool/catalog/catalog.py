@@ -312,6 +312,12 @@ class Catalog:
         with self.transaction() as db:
             videos.mark_missing(db, [row.id for row in gone])
 
+    def forget(self, rows: Sequence[VideoRow]) -> None:
+        """Drops videos that are missing still, and what was made from them alone."""
+        with self.transaction() as db:
+            videos.forget(db, [row.id for row in rows])
+            videos.collect_garbage(db)
+
     def forget_missing(self) -> int:
         """Drops the videos whose files are gone, and what was made from them; returns how many."""
         with self.transaction() as db:

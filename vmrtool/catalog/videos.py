@@ -193,6 +193,13 @@ def mark_missing(db: Database, video_ids: Iterable[int]) -> None:
     )
 
 
+def forget(db: Database, video_ids: Iterable[int]) -> None:
+    """Removes those of the videos that are missing, and roots that are empty then."""
+    for video_id in video_ids:
+        db.execute("DELETE FROM videos WHERE id = ? AND state = 'missing'", (video_id,))
+    remove_empty_roots(db)
+
+
 def forget_missing(db: Database) -> int:
     """Removes the videos whose files are gone, and roots that are empty then; returns how many."""
     gone = db.execute("DELETE FROM videos WHERE state = 'missing'").rowcount

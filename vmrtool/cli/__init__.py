@@ -15,7 +15,7 @@ from rich.console import Console
 from rich.markup import escape
 from typer.core import TyperGroup
 
-from vmrtool.cli import catalog, data, demo, extract, index, models, search, train
+from vmrtool.cli import catalog, data, demo, extract, index, models, search, supervision, train
 from vmrtool.cli import eval as evaluate
 from vmrtool.errors import VmrtoolError
 
@@ -124,4 +124,5 @@ def main() -> None:
     if hasattr(sys.stdout, "reconfigure"):
         # File names need not be UTF-8; printing one must not end the program.
         sys.stdout.reconfigure(errors="surrogateescape")
+    supervision.enable(sys.argv[1:])
     app(prog_name="vmrtool")

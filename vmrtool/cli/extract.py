@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from vmrtool.cli import extractor_options as options
+from vmrtool.cli import supervision
 from vmrtool.cli.extractor_options import default_workers, find_source
 from vmrtool.cli.index_display import following, print_failures
 
@@ -44,9 +45,12 @@ def extract(
     exclude: options.Exclude = None,
     workers: options.Workers = None,
     batch_size: options.BatchSize = None,
+    timeout: options.Timeout = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
 ) -> None:
     """Write the features of videos and their times to files, one a video; no catalog is made."""
+    supervision.supervised()
+
     from rich.console import Console
 
     from vmrtool.indexing.choice import Choice
@@ -64,6 +68,7 @@ def extract(
             batch_size=batch_size,
             compiled=compiled,
             for_search=False,
+            timeout_s=timeout,
         )
 
     with following(console) as display:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from vmrtool.cli import extractor_options as options
+from vmrtool.cli import supervision
 from vmrtool.cli.extractor_options import default_workers, find_source
 from vmrtool.cli.index_display import following, print_failures
 
@@ -53,9 +54,15 @@ def index(
     ] = None,
     workers: options.Workers = None,
     batch_size: options.BatchSize = None,
+    timeout: options.Timeout = None,
+    prune: Annotated[
+        bool, typer.Option("--prune", help="Forget videos whose files are gone from DIR.")
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
 ) -> None:
     """Index videos: new and changed ones are decoded, the rest is known by name or content."""
+    supervision.supervised()
+
     from rich.console import Console
 
     from vmrtool.config import find_catalog
@@ -75,6 +82,8 @@ def index(
         retry_failed=retry_failed,
         workers=workers,
         compiled=compiled,
+        timeout=timeout,
+        prune=prune,
     )
     if as_json or not sys.stdout.isatty():
         typer.echo(json.dumps(report.to_dict()))
@@ -102,6 +111,8 @@ def run_index(
     retry_failed: bool = False,
     workers: int | None = None,
     compiled: bool = False,
+    timeout: float | None = None,
+    prune: bool = False,
 ) -> IndexReport:
     """Indexes with progress on `console`; the arguments are the command's options.
 
@@ -119,6 +130,7 @@ def run_index(
             device=device,
             batch_size=batch_size,
             compiled=compiled,
+            timeout_s=timeout,
         )
 
     with following(console) as display:
@@ -130,6 +142,8 @@ def run_index(
             shard=shard,
             retry_failed=retry_failed,
             workers=workers or default_workers(),
+            timeout_s=timeout,
+            prune=prune,
             on_event=display.follow,
         )
 
@@ -149,7 +163,7 @@ def print_summary(report: IndexReport, out: Console) -> None:
     if report.missing:
         out.print(
             f"{report.missing:,} known to the catalog are gone from there: `vmrtool catalog "
-            "relocate OLD NEW` where they moved, `forget` where they are gone for good",
+            "relocate OLD NEW` where they moved, `index --prune` where they are gone for good",
             markup=False,
         )
     rate = ""

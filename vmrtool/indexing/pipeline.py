@@ -24,6 +24,8 @@ def index(
     shard: Shard | None = None,
     retry_failed: bool = False,
     workers: int = 1,
+    timeout_s: float | None = None,
+    prune: bool = False,
     on_event: Callable[[Event], None] = lambda event: None,
 ) -> IndexReport:
     """Bring a catalog up to date with folders and files.
@@ -39,6 +41,10 @@ def index(
         shard: only this part of the videos.
         retry_failed: try again what failed before; else it stays failed until its file changes.
         workers: videos decoded at the same time.
+        timeout_s: seconds that opening a video may take; None for a usual value. The extractor has
+            its own.
+        prune: forget the videos below `roots` whose files are gone, but for those below a root
+            where not one video is left: its disk may not be mounted.
         on_event: told what happens, from any thread.
 
     Raises:
@@ -61,11 +67,18 @@ def index(
         run = None
         if videos:
             source = source or find_extractor()
-            run = Run(catalog, claims, source, workers=workers, on_event=on_event)
+            run = Run(
+                *(catalog, claims, source),
+                workers=workers,
+                on_event=on_event,
+                timeout_s=timeout_s,
+            )
             run.work(videos, retry_failed=retry_failed)
             catalog.collect_garbage()
         in_scope = {row.id for row in known}
         missing = [row for row in catalog.videos(state="missing") if row.id in in_scope]
+        if prune and missing:
+            missing = _pruned(catalog, missing, places, on_event)
         pending = catalog.videos(state="pending")
         if pending:
             folders = ", ".join(sorted({str(row.root) for row in pending}))
@@ -119,6 +132,29 @@ def _seen(
         elif row.state != "missing":
             gone.append(row)
     return sorted(videos.values(), key=lambda file: path_key(file.path)), gone
+
+
+def _pruned(
+    catalog: Catalog,
+    missing: Sequence[VideoRow],
+    roots: Sequence[Path],
+    on_event: Callable[[Event], None],
+) -> list[VideoRow]:
+    """Forgets missing videos; returns those that are kept, since all of their root is missing."""
+    there = [row.path for row in catalog.videos() if row.state != "missing"]
+    gone, kept = [], []
+    for row in missing:
+        root = next(root for root in roots if row.path == root or _below(root, row.path))
+        (gone if any(_below(root, path) for path in there) else kept).append(row)
+    if kept:
+        on_event(
+            Noted(
+                f"{len(kept)} missing videos are kept: nothing is left where they lay, so that a "
+                "disk may not be mounted; `vmrtool catalog forget` drops them all the same"
+            )
+        )
+    catalog.forget(gone)
+    return kept
 
 
 def _below(root: Path, path: Path) -> bool:
