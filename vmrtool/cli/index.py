@@ -58,6 +58,10 @@ def index(
     prune: Annotated[
         bool, typer.Option("--prune", help="Forget videos whose files are gone from DIR.")
     ] = False,
+    force: Annotated[
+        bool,
+        typer.Option("--force", help="Write where another host was writing: a network disk's."),
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
 ) -> None:
     """Index videos: new and changed ones are decoded, the rest is known by name or content."""
@@ -84,6 +88,7 @@ def index(
         compiled=compiled,
         timeout=timeout,
         prune=prune,
+        force=force,
     )
     if as_json or not sys.stdout.isatty():
         typer.echo(json.dumps(report.to_dict()))
@@ -113,6 +118,7 @@ def run_index(
     compiled: bool = False,
     timeout: float | None = None,
     prune: bool = False,
+    force: bool = False,
 ) -> IndexReport:
     """Indexes with progress on `console`; the arguments are the command's options.
 
@@ -144,6 +150,7 @@ def run_index(
             workers=workers or default_workers(),
             timeout_s=timeout,
             prune=prune,
+            force=force,
             on_event=display.follow,
         )
 

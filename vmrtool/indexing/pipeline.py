@@ -9,6 +9,7 @@ from vmrtool.catalog.paths import absolute, path_key, relative_key
 from vmrtool.catalog.rows import FoundFile, VideoRow
 from vmrtool.indexing.claims import Claims
 from vmrtool.indexing.discovery import Discovery, as_found, discover, excluded
+from vmrtool.indexing.hosts import only_host
 from vmrtool.indexing.report import Event, IndexReport, Noted
 from vmrtool.indexing.run import Run
 from vmrtool.indexing.shards import Shard
@@ -26,6 +27,7 @@ def index(
     workers: int = 1,
     timeout_s: float | None = None,
     prune: bool = False,
+    force: bool = False,
     on_event: Callable[[Event], None] = lambda event: None,
 ) -> IndexReport:
     """Bring a catalog up to date with folders and files.
@@ -45,6 +47,7 @@ def index(
             its own.
         prune: forget the videos below `roots` whose files are gone, but for those below a root
             where not one video is left: its disk may not be mounted.
+        force: write to a catalog on a network disk that another host has left as its own.
         on_event: told what happens, from any thread.
 
     Raises:
@@ -58,7 +61,11 @@ def index(
         on_event(Noted(f"{folder}: this folder cannot be read; what lies in it is left as it is"))
     # Before the catalog is opened: where there is nothing to work with, no empty one is left.
     source = find_extractor() if found.videos else None
-    with Catalog.create_or_open(catalog_path) as catalog, Claims(catalog_path) as claims:
+    with (
+        Catalog.create_or_open(catalog_path) as catalog,
+        only_host(catalog, force=force),
+        Claims(catalog_path) as claims,
+    ):
         known = [row for row in catalog.videos() if _in_scope(row, places, exclude, found)]
         videos, gone = _seen(found, known, places)
         catalog.mark_missing(gone)
@@ -142,7 +149,8 @@ def _pruned(
 ) -> list[VideoRow]:
     """Forgets missing videos; returns those that are kept, since all of their root is missing."""
     there = [row.path for row in catalog.videos() if row.state != "missing"]
-    gone, kept = [], []
+    gone: list[VideoRow] = []
+    kept: list[VideoRow] = []
     for row in missing:
         root = next(root for root in roots if row.path == root or _below(root, row.path))
         (gone if any(_below(root, path) for path in there) else kept).append(row)
