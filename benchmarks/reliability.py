@@ -11,7 +11,9 @@ computed, so that kills do not hit the start-up. POSIX only.
 """
 
 import argparse
+import json
 import os
+import pickle
 import random
 import resource
 import shutil
@@ -23,6 +25,7 @@ import time
 import traceback
 from collections import Counter
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -84,7 +87,7 @@ def blocks(catalog: Path, timeout_s: float | None = None) -> Any:
 
 def everything(path: Path) -> dict[str, Any]:
     """All that a catalog holds, row ids aside, and what searches find in it."""
-    with sqlite3.connect(path) as db:
+    with closing(sqlite3.connect(path)) as db:
         held: dict[str, Any] = {
             "integrity": db.execute("PRAGMA integrity_check").fetchall(),
             "foreign keys": db.execute("PRAGMA foreign_key_check").fetchall(),
@@ -145,8 +148,6 @@ def whole(work: Callable[[Tell], None]) -> None:
 
 def made_by_child(path: Path) -> dict[str, Any]:
     """`everything`, computed in a child, since this process must not compute."""
-    import pickle
-
     kept = path.with_suffix(".everything")
     whole(lambda tell: kept.write_bytes(pickle.dumps(everything(path))) and None)
     held: dict[str, Any] = pickle.loads(kept.read_bytes())  # our own child's
@@ -177,9 +178,9 @@ def kill(folder: Path, kills: int, seed: int) -> None:
             hit[stage] += stage != "finished"
             finished += stage == "finished"
         whole(lambda tell, catalog=catalog: index_and_search(archive, catalog, tell))
+        left = sorted(path.name for path in place.iterdir())
         found = made_by_child(catalog)
         different = [name for name in clean if found[name] != clean[name]]
-        left = sorted(path.name for path in place.iterdir())
         if different or left != ["vmrtool.db"]:
             raise AssertionError(f"round {rounds}: {different} differ; there lie {left}")
         shutil.rmtree(place)
@@ -193,7 +194,7 @@ def kill(folder: Path, kills: int, seed: int) -> None:
 
 def killed(archive: Path, catalog: Path, rng: random.Random) -> str:
     """Kills one run a moment after it enters a stage drawn at random; the stage it was in."""
-    wanted, nth, delay = rng.choice(STAGES), rng.randint(1, 3), rng.random() * 0.05
+    wanted, nth, delay = rng.choice(STAGES), rng.randint(1, 3), rng.random() * 0.02
     child, stages = forked(lambda tell: index_and_search(archive, catalog, tell))
     last, seen = "finished", 0
     with stages:
@@ -215,12 +216,9 @@ def broken(folder: Path, files: int, seed: int) -> None:
     """Indexes broken files; each must be indexed or a failure with stage, error and remedy."""
     archive = folder / "archive"
     kinds = break_files(archive, files, seed)
-    report: dict[str, Any] = {}
     catalog = folder / "vmrtool.db"
 
     def work(tell: Tell) -> None:
-        import json
-
         import torch
 
         torch.set_num_threads(1)
@@ -233,10 +231,8 @@ def broken(folder: Path, files: int, seed: int) -> None:
 
     began = time.monotonic()
     whole(work)
-    import json
-
     report = json.loads((folder / "report.json").read_text())
-    with sqlite3.connect(catalog) as db:
+    with closing(sqlite3.connect(catalog)) as db:
         states = dict(db.execute("SELECT path, state FROM videos").fetchall())
         assert db.execute("PRAGMA integrity_check").fetchone() == ("ok",)
     unsettled = [name for name in kinds if states.get(name) not in ("indexed", "failed")]
