@@ -115,7 +115,7 @@ class FrameReader:
                 stage="decode",
                 remedy="Check that the file plays, or leave it out with --exclude.",
             )
-        # A header may claim so many frames a second that a lone one takes no time at all.
+        # A lone frame may be due before the container says that it starts.
         self.duration_s = self._clock.end or 1 / self._fps
         # A clip shorter than a tick still shows its picture.
         yield from self._show(held, until=max(self.duration_s, 1 / self._fps))
