@@ -3,7 +3,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: setup demo test lint bench clean
+.PHONY: setup demo test lint bench docs clean
 
 setup: $(READY)
 
@@ -27,6 +27,10 @@ bench: $(READY)
 	$(BIN)/python benchmarks/real_videos.py
 	$(BIN)/python benchmarks/training.py
 	$(BIN)/python benchmarks/extraction.py
+
+docs: $(READY)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[docs]'
+	$(BIN)/python -m mkdocs build
 
 clean:
 	rm -rf $(VENV) demo-archive build dist *.egg-info

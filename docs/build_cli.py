@@ -24,6 +24,7 @@ Exit codes: 0 done; 1 done, but some inputs failed, each listed with its reason;
 def help_of(*command: str) -> str:
     """What `vmrtool COMMAND --help` prints, 96 columns wide, without colours."""
     environment = {**os.environ, "COLUMNS": "96", "TERM": "dumb", "NO_COLOR": "1"}
+    environment["XDG_CONFIG_HOME"] = os.devnull
     for name in ("FORCE_COLOR", "GITHUB_ACTIONS"):
         environment.pop(name, None)
     done = subprocess.run(

@@ -32,10 +32,12 @@ def real_data() -> Path:
 @pytest.fixture(autouse=True)
 def _own_settings(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """No test sees the user's catalog, assets or cache, leaves something there, or downloads."""
-    for name in ("VMRTOOL_CATALOG", "VMRTOOL_ASSETS", "VMRTOOL_DEBUG"):
-        monkeypatch.delenv(name, raising=False)
+    for name in [name for name in os.environ if name.startswith("VMRTOOL_")]:
+        if name != "VMRTOOL_TEST_DATA":
+            monkeypatch.delenv(name)
     monkeypatch.setenv("VMRTOOL_OFFLINE", "1")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
 
 
 @pytest.fixture(scope="module")

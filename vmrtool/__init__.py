@@ -16,8 +16,9 @@ from vmrtool.errors import VmrtoolError
 if TYPE_CHECKING:
     from vmrtool.features.backbones import load_backbone
     from vmrtool.search.engine import Searcher
-    from vmrtool.search.engine import open_searcher as open
     from vmrtool.search.result import Moment, SearchResult
+    from vmrtool.search.shards import ShardedSearcher
+    from vmrtool.search.shards import open_archive as open
 
 __version__ = "0.1.0"
 
@@ -25,6 +26,7 @@ __all__ = [
     "Moment",
     "SearchResult",
     "Searcher",
+    "ShardedSearcher",
     "VmrtoolError",
     "__version__",
     "load_backbone",
@@ -35,8 +37,9 @@ _HOMES = {
     "Moment": ("vmrtool.search.result", "Moment"),
     "SearchResult": ("vmrtool.search.result", "SearchResult"),
     "Searcher": ("vmrtool.search.engine", "Searcher"),
+    "ShardedSearcher": ("vmrtool.search.shards", "ShardedSearcher"),
     "load_backbone": ("vmrtool.features.backbones", "load_backbone"),
-    "open": ("vmrtool.search.engine", "open_searcher"),
+    "open": ("vmrtool.search.shards", "open_archive"),
 }
 
 

@@ -10,13 +10,14 @@ from typing import Any
 
 import numpy as np
 import pytest
+from json_schemas import assert_valid, fields_of
 from synthetic import write_archive
 from typer.main import get_command
 from typer.testing import CliRunner
 
 from vmrtool.catalog import Catalog
 from vmrtool.catalog.rows import FailureRow, FileFacts, FoundFile, StoredSnippets
-from vmrtool.cli import app
+from vmrtool.cli import ANYWHERE, app
 from vmrtool.datasets.export import export_features
 from vmrtool.datasets.samples import Sample
 from vmrtool.evaluation.predictions import write_predictions
@@ -33,7 +34,7 @@ REPOSITORY = Path(__file__).parent.parent.parent
 DOCS = REPOSITORY / "docs"
 PAGES = sorted(
     path
-    for pattern in ("*.md", "docs/*.md", "models/*/*.md", "benchmarks/*.md")
+    for pattern in ("*.md", "docs/**/*.md", "models/*/*.md", "benchmarks/*.md")
     for path in REPOSITORY.glob(pattern)
 )
 IDS = [str(page.relative_to(REPOSITORY)) for page in PAGES]
@@ -44,6 +45,8 @@ INLINE = re.compile(r"`([^`\n]+)`")
 LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
 SCHEMA = re.compile(r"vmrtool\.[a-z]+/\d+")
 FIGURE = re.compile(r"\b(R@\d+_IoU|mIoU|video_R@|corpus_R@)[\w.]*")
+# Names in files that are no JSON objects of their own.
+NO_OBJECTS = {"vmrtool.model/1", "vmrtool.vectors/1"}
 # What a caller chooses, so that its fields are not the format's.
 FREE = {
     "baselines",
@@ -132,7 +135,7 @@ def mistakes(words: list[str]) -> list[str]:
 
 def options_of(command: Any) -> set[str]:
     names = {name for option in command.params for name in option.opts if name.startswith("-")}
-    return names | {"--help", "-h"}
+    return names | {"--help", "-h", *ANYWHERE}
 
 
 def all_options(command: Any = COMMANDS) -> set[str]:
@@ -221,6 +224,36 @@ def test_schemas_of_code_and_page_are_the_same() -> None:
     assert set(SCHEMA.findall(text_of("formats.md"))) == set(SCHEMA.findall(source))
 
 
+def test_every_object_has_a_json_schema_of_its_documented_fields() -> None:
+    page = text_of("formats.md")
+    names = set(SCHEMA.findall(page)) - NO_OBJECTS
+    files = {path.stem for path in (REPOSITORY / "vmrtool" / "schemas").glob("*.json")}
+    assert files == {name.removeprefix("vmrtool.").replace("/", "-") for name in names}
+    for name in sorted(names):
+        heading = {"vmrtool.features/1": "Feature files"}.get(name, name)
+        if name == "vmrtool.run/1":
+            told = set(documented("The run folder", table=1))
+        elif name == "vmrtool.modelinfo/1":
+            told = {"schema", *documented(name, 0), *documented(name, 1)}
+            told |= {row.split("[].")[1] for row in documented("vmrtool.models/1") if "[]." in row}
+        else:
+            told = set(documented(heading))
+        # What a section says of a field's own fields may stand in another section.
+        found = {field for field in fields_of(name) if not field.startswith(("train.", "words."))}
+        told = {field for field in told if not field.startswith(("train.", "words."))}
+        assert parents_left_out(found) <= told <= found, name
+
+
+def test_a_schema_refuses_what_it_does_not_say() -> None:
+    from jsonschema import ValidationError
+
+    good = {"schema": "vmrtool.relocate/1", "catalog": "v.db", "moved": 1, "found": 1, "merged": 0}
+    assert_valid(good)
+    for wrong in ({"moved": "1"}, {"moved": -1}, {"more": 1}, {"catalog": None}):
+        with pytest.raises(ValidationError):
+            assert_valid(good | wrong)
+
+
 def test_examples_are_json() -> None:
     for language, block in FENCED.findall(text_of("formats.md") + text_of("guide.md")):
         if language == "json":
@@ -231,10 +264,10 @@ def test_index_and_search() -> None:
     odd = Path("/videos/\udcff.mp4")
     failure = FailureRow(odd, "open", "empty", None, 1, "2026-11-23T00:00:00+00:00")
     report = IndexReport(Path("/v.db"), 1, 0, 0, 0, 0, (failure,), 1.0, 1.0)
-    assert_documented("vmrtool.index/1", report.to_dict())
+    assert_documented("vmrtool.index/1", assert_valid(report.to_dict()))
     moment = Moment(1, "v.mp4", 0.0, 1.0, 0.5, 0.5, 0.5, video_b64="dg==")
-    found = SearchResult("q", "m", "v.db", 1, 1, 1, 1.0, (moment,))
-    assert_documented("vmrtool.search/1", found.to_dict())
+    found = SearchResult("q", "m", "v.db", 1, 1, 1, 1.0, (moment,), catalogs=("v.db",))
+    assert_documented("vmrtool.search/1", assert_valid(found.to_dict()))
 
 
 def test_extract_and_feature_files() -> None:
@@ -246,12 +279,13 @@ def test_extract_and_feature_files() -> None:
     failure = FailedVideo(odd.path, "open", "empty", None)
     target = Target(odd, Path("/out/a.npy"))
     report = ExtractReport(Path("/out"), (target,), (), (failure,), 1.0, 1.0)
-    assert_documented("vmrtool.extract/1", report.to_dict())
+    assert_documented("vmrtool.extract/1", assert_valid(report.to_dict()))
     spans = np.array([[0.0, 1.0]])
     snippets = Snippets(np.zeros((1, 4), np.float16), spans, spans, 1.0, None)
     source = ExtractorSource("i3d", "0" * 64, {"stride": 16}, None)  # type: ignore[arg-type]
     facts = about(odd, "00", source, snippets)
-    assert_documented("Feature files", {**facts, "seen": spans.tolist(), "cells": spans.tolist()})
+    written = {**facts, "seen": spans.tolist(), "cells": spans.tolist()}
+    assert_documented("Feature files", assert_valid(written))
 
 
 def test_backbones_table() -> None:
@@ -296,7 +330,7 @@ def test_catalog_commands(catalog: Path) -> None:
     def told(*words: str) -> dict[str, Any]:
         result = CliRunner().invoke(app, ["catalog", *words, "--catalog", str(catalog), "--json"])
         assert result.exit_code == 0, result.output
-        return json.loads(result.stdout)
+        return assert_valid(json.loads(result.stdout))
 
     folder = str(catalog.parent)
     assert_documented("vmrtool.catalog/1", told("info"))
@@ -304,8 +338,40 @@ def test_catalog_commands(catalog: Path) -> None:
     shown = told("show", f"{folder}/\udcff.mp4") | {"failure": told("show", "broken")["failure"]}
     assert_documented("vmrtool.video/1", shown)
     assert_documented("vmrtool.export/1", told("export-features", f"{folder}/out.h5"))
-    assert_documented("vmrtool.forget/1", told("forget"))
+    merged = CliRunner().invoke(app, ["catalog", "merge", f"{folder}/all.db", str(catalog)])
+    assert_documented("vmrtool.merge/1", json.loads(merged.stdout))
+    listed = told("list")["videos"]
+    odd = next(row for row in listed if "video_b64" in row)
+    assert_documented("vmrtool.list/1", told("list") | {"videos": [odd]})
+    checked = told("verify")
+    fault = dict.fromkeys(("table", "row", "error", "remedy", "repairable"))
+    assert_documented("vmrtool.catalogverify/1", checked | {"faults": [fault], "left": [fault]})
+    assert_documented("vmrtool.remove/1", told("remove", "\udcfe*"))
+    assert told("remove", "--missing")["removed"]
+    assert_documented("vmrtool.vacuum/1", told("vacuum"))
     assert_documented("vmrtool.relocate/1", told("relocate", folder, f"{folder}/elsewhere"))
+
+
+def test_doctor() -> None:
+    result = CliRunner().invoke(app, ["doctor", "--json"])
+    assert result.exit_code == 0, result.output
+    assert_documented("vmrtool.doctor/1", json.loads(result.stdout))
+
+
+def test_config(monkeypatch: pytest.MonkeyPatch) -> None:
+    result = CliRunner().invoke(app, ["config", "--json"])
+    assert result.exit_code == 0, result.output
+    assert_documented("vmrtool.config/1", json.loads(result.stdout) | {"environment": {}})
+
+
+def test_settings_of_the_guide_are_settings(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    [block] = [block for kind, block in FENCED.findall(text_of("guide.md")) if kind == "toml"]
+    (tmp_path / "vmrtool.toml").write_text(block, encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
+    told = json.loads(CliRunner().invoke(app, ["config", "--json"]).stdout)["options"]
+    assert len([row for row in told if row["source"].endswith("vmrtool.toml")]) == 5
 
 
 def test_exported_features(catalog: Path) -> None:
@@ -327,7 +393,7 @@ def test_models_commands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
     def told(*words: str, code: int = 0) -> dict[str, Any]:
         result = CliRunner().invoke(app, ["models", *words, "--json"])
         assert result.exit_code == code, result.output
-        return json.loads(result.stdout)
+        return assert_valid(json.loads(result.stdout))
 
     (tmp_path / "i3d.bin").write_bytes(b"weights")
     monkeypatch.setitem(ASSETS, "i3d", replace(ASSETS["i3d"], checksum=None))
@@ -351,7 +417,7 @@ def test_data_commands(tmp_path: Path) -> None:
     def told(*words: str) -> dict[str, Any]:
         result = CliRunner().invoke(app, ["data", *words, "--json"])
         assert result.exit_code == 0, result.output
-        return json.loads(result.stdout)
+        return assert_valid(json.loads(result.stdout))
 
     queries, features = write_archive(tmp_path, videos=2, seed=3)
     assert_documented("vmrtool.data/1", told("check", str(queries), "--features", str(features)))
@@ -378,11 +444,17 @@ def test_catalog_tables(catalog: Path) -> None:
         for name in names
         if "sqlite_" not in name
     }
-    told = {}
-    for row in re.findall(r"^\| `(\w+)` \| (`.*`) \|$", text_of("formats.md"), re.MULTILINE):
-        if row[0] in real and "," in row[1]:
-            told[row[0]] = INLINE.findall(row[1])
+    page = text_of("catalog.md")
+    tables = re.findall(r"^\| `(\w+)` \| \|\n\|---\|---\|\n((?:\|.*\n)+)", page, re.MULTILINE)
+    told = {name: re.findall(r"^\| `(\w+)` \|", rows, re.MULTILINE) for name, rows in tables}
     assert told == real
+    views = re.findall(r"^\| `(\w+)` \| [^|]+ \| ([^|]+) \|$", page, re.MULTILINE)
+    assert {name: INLINE.findall(columns) for name, columns in views} == {
+        name: [row[1] for row in db.execute(f'PRAGMA table_info("{name}")')]
+        for (name,) in db.execute("SELECT name FROM sqlite_master WHERE type = 'view'")
+    }
+    version = db.execute("PRAGMA user_version").fetchone()[0]
+    assert f"of the tables, {version}." in page and f"\n| {version} |" in page
     [query] = [block for kind, block in FENCED.findall(text_of("formats.md")) if kind == "sql"]
     assert db.execute(query).fetchall() == [(str(catalog.parent), None, 1)]
     [script] = [block for kind, block in FENCED.findall(text_of("formats.md")) if kind == "python"]
@@ -404,7 +476,7 @@ def test_demo(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(archive, "write_video", write)
     words = ["demo", "render", str(tmp_path), "--videos", "3", "--seed", "7", "--jobs", "1"]
-    told = json.loads(CliRunner().invoke(app, [*words, "--json"]).stdout)
+    told = assert_valid(json.loads(CliRunner().invoke(app, [*words, "--json"]).stdout))
     assert_documented("vmrtool.demo/1", told)
     [shown] = [json.loads(b) for kind, b in FENCED.findall(text_of("guide.md")) if kind == "json"]
     assert told | {"directory": ""} == shown | {"directory": ""}
@@ -459,12 +531,12 @@ def test_train_and_run_folder_and_eval(tmp_path: Path) -> None:
     words += ["--set", "training.validation_share=0.3", "--set", "retrieval.ranking_queries=3"]
     trained = CliRunner().invoke(app, words)
     assert trained.exit_code == 0, trained.output
-    told = json.loads(trained.stdout)
+    told = assert_valid(json.loads(trained.stdout))
     told["failed"] = [{"folder": str(out), "error": "", "remedy": None}]  # as a grid may have it
     assert_documented("vmrtool.train/1", told)
 
     assert {path.name for path in out.iterdir()} == set(documented("The run folder"))
-    config = RunFolder(out).read_config()
+    config = assert_valid(RunFolder(out).read_config())
     # Told once elsewhere on the page: what validation and extractor hold.
     config["validation"] = config["train"]["extractor"] = None
     config |= {f"settings.{name}": None for name in config.pop("settings")}
@@ -479,13 +551,14 @@ def test_train_and_run_folder_and_eval(tmp_path: Path) -> None:
 
     each = tmp_path / "each.jsonl"
     words = ["eval", *source, "--model", str(out), "--corpus", "--breakdown", "kind"]
+    words += ["--searches", "--corpus-queries", "2"]
     words += ["--per-query", str(each), "--cases", "2", "--out", str(tmp_path / "cases"), "--json"]
     scored = CliRunner().invoke(app, words)
     assert scored.exit_code == 0, scored.output
-    told = json.loads(scored.stdout) | {"printed": PRINTED["charades"].to_json()}
+    told = assert_valid(json.loads(scored.stdout) | {"printed": PRINTED["charades"].to_json()})
     assert_documented("vmrtool.eval/1", told)
     index = (tmp_path / "cases" / "cases.json").read_text(encoding="utf-8")
-    assert_documented("vmrtool.cases/1", json.loads(index))
+    assert_documented("vmrtool.cases/1", assert_valid(json.loads(index)))
     assert_documented("Figures of every query", json.loads(each.read_text().splitlines()[0]))
     figures = " ".join(documented("vmrtool.eval/1", table=1))
     assert {name for name in told["rows"][0] if FIGURE.match(name)} <= expanded(figures)
@@ -493,5 +566,5 @@ def test_train_and_run_folder_and_eval(tmp_path: Path) -> None:
 
 def expanded(figures: str) -> set[str]:
     """The names of a list in which `corpus_R@1_IoU0.3` … stand for all ranks and thresholds."""
-    ranks = [f"corpus_R@{k}_IoU{m}" for k in (1, 10, 100) for m in (0.3, 0.5, 0.7)]
+    ranks = [f"corpus_R@{k}_IoU{m}" for k in (1, 5, 10, 100) for m in (0.3, 0.5, 0.7)]
     return {*figures.split(), *ranks}

@@ -1,6 +1,7 @@
 """The command line as a whole: its start, its reference page, its errors."""
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -70,10 +71,27 @@ def test_version() -> None:
     done = run("--version")
     assert done.returncode == 0
     assert done.stdout.startswith("vmrtool 0.")
+    assert re.search(r"^torch \d+\.\d+\S*, CUDA (none|\d+\.\d+)$", done.stdout, re.MULTILINE)
+    assert re.search(r"^FFmpeg \d+\.\d+\S*, PyAV \d+\.", done.stdout, re.MULTILINE)
+
+
+def test_version_agrees_with_torch_and_loads_no_torch() -> None:
+    import torch
+
+    from vmrtool.cli import version
+
+    assert version.cuda() == torch.version.cuda
+    assert "torch" not in loaded_after("from vmrtool.cli.version import lines; list(lines())")
 
 
 def test_unknown_command_is_wrong_usage() -> None:
     assert run("serach", "a red circle").returncode == 2
+
+
+def test_errors_steer_no_terminal() -> None:
+    done = run("search", "a red circle", "--catalog", "/none/\x1b[31mred\u202e.db")
+    assert done.returncode == 3
+    assert "\x1b" not in done.stderr and "\u202e" not in done.stderr
 
 
 def test_errors_are_short_and_tracebacks_only_with_debug(tmp_path: Path) -> None:

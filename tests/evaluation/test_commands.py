@@ -10,6 +10,7 @@ from synthetic import write_archive
 from typer.testing import CliRunner
 
 from vmrtool.cli import app
+from vmrtool.report.figures import figure_tables
 from vmrtool.training.loop import TrainingRun
 
 SMALL = [
@@ -23,7 +24,7 @@ SMALL = [
 ]  # fmt: skip
 FIGURES = [f"R@{n}_IoU{m}" for n in (1, 5) for m in (0.3, 0.5, 0.7)] + ["mIoU"]
 CORPUS = [f"video_R@{k}" for k in (1, 10, 100)] + [
-    f"corpus_R@{k}_IoU{m}" for k in (1, 10, 100) for m in (0.3, 0.5, 0.7)
+    f"corpus_R@{k}_IoU{m}" for k in (1, 5, 10, 100) for m in (0.3, 0.5, 0.7)
 ]
 
 
@@ -89,7 +90,8 @@ def test_eval_prints_the_documented_json(
     assert result.exit_code == 0, result.output
     document = json.loads(result.stdout)
     assert list(document) == [
-        "schema", "dataset", "split", "truth", "pairs", "rows", "baselines", "hit", "breakdown",
+        "schema", "dataset", "split", "truth", "pairs", "rows", "baselines", "hit", "calibration",
+        "breakdown",
     ]  # fmt: skip
     assert document["schema"] == "vmrtool.eval/1"
     assert (document["truth"], document["pairs"], document["hit"]) == ("raw", 36, "event")
@@ -195,6 +197,46 @@ def test_the_prior_of_a_given_training_set(
     assert [row["method"] for row in document["rows"]] == [
         "prior", "random", "random-two-points", "random-windows", "whole-video",
     ]  # fmt: skip
+
+
+def test_ways_of_searching_side_by_side_and_how_true_the_scores_are(
+    unseen: tuple[str, str], run: Path, tmp_path: Path
+) -> None:
+    drawn = tmp_path / "calibration.png"
+    result = invoke(
+        "eval", *data(unseen), "--model", str(run), "--corpus", "--searches",
+        "--corpus-queries", "9", "--calibration", str(drawn), "--json",
+    )  # fmt: skip
+    assert result.exit_code == 0, result.output
+    document = json.loads(result.stdout)
+    ways = {(row["search"], row["pooling"]): row for row in document["searches"]}
+    assert set(ways) == {
+        *((f"shortlist {n}", "stretches") for n in (10, 20, 50, 100)),
+        *(("exhaustive", "stretches"), ("similarity alone", "stretches")),
+        *(("shortlist 50", "mean"), ("similarity alone", "mean")),
+    }
+    every, alike = ways["exhaustive", "stretches"], ways["similarity alone", "stretches"]
+    assert every["pairs"] == 9 and every["shortlist"] is None and every["ms"] > 0
+    # The archive has 12 videos of one window each: a shortlist of 20 is all of them.
+    for name in CORPUS:
+        assert every[name] == ways["shortlist 20", "stretches"][name]
+    assert every["corpus_R@1_IoU0.5"]["mean"] > alike["corpus_R@1_IoU0.5"]["mean"]
+    assert alike["video_R@100"]["mean"] == 100
+    (found,) = document["calibration"]
+    assert found["method"] == "run"
+    assert sum(part["moments"] for part in found["bins"]) == found["moments"] > 100
+    assert all(part["from"] <= part["score"] <= part["to"] for part in found["bins"])
+    assert drawn.read_bytes().startswith(b"\x89PNG")
+    table = figure_tables(document)[-1]
+    assert len(table.rows) == 8 and table.columns[:3] == ("search", "ms", "video_R@1")
+
+
+@pytest.mark.parametrize("words", [["--searches"], ["--calibration", "x.png"]])
+def test_ways_of_searching_need_an_archive_and_a_model(
+    unseen: tuple[str, str], words: list[str]
+) -> None:
+    assert invoke("eval", *data(unseen), "--corpus", *words).exit_code == 2
+    assert invoke("eval", *data(unseen), "--corpus", "--corpus-queries", "3").exit_code == 2
 
 
 def test_a_table_on_a_terminal(

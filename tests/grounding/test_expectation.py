@@ -2,6 +2,8 @@
 
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from vmrtool.grounding.config import GroundingConfig
 from vmrtool.grounding.decoding import decode_output, decode_spans
@@ -33,6 +35,37 @@ def test_it_is_what_counting_gives(thresholds: tuple[float, ...]) -> None:
                 if iou(span, (i, j)) >= threshold - 1e-9
             )
             assert float(fit[row][span]) == pytest.approx(expected, abs=1e-9), span
+
+
+def all_ious(n: int) -> torch.Tensor:
+    """IoU of every span of n snippets with every other (n, n, n, n): first, last, first, last."""
+    at = torch.arange(n, dtype=torch.float64)
+    i, j, a, b = at[:, None, None, None], at[:, None, None], at[:, None], at
+    shared = (torch.minimum(j, b) - torch.maximum(i, a) + 1).clamp(min=0)
+    return shared / (j - i + 1 + b - a + 1 - shared)
+
+
+@settings(deadline=None, max_examples=30)
+@given(st.integers(1, 28), st.sampled_from([(0.5, 0.7), (0.3, 0.9)]), st.integers(0, 2**32 - 1))
+def test_it_is_the_sum_over_all_pairs_of_spans_whatever_the_weights(
+    n: int, thresholds: tuple[float, ...], seed: int
+) -> None:
+    torch.manual_seed(seed)
+    # Weights of networks lie many powers of ten apart.
+    weights = torch.exp(12 * torch.randn(3, n, n, dtype=torch.float64)).triu()
+    p = weights / weights.sum(dim=(1, 2), keepdim=True)
+    ious = all_ious(n)
+    like = sum((ious >= threshold - 1e-9).double() for threshold in thresholds) / len(thresholds)
+    expected = torch.einsum("ijab,kab->kij", like, p).triu()
+    assert torch.allclose(expected_fit(weights, thresholds).triu(), expected, rtol=0, atol=1e-13)
+
+
+def test_every_row_is_what_it_is_alone() -> None:
+    torch.manual_seed(2)
+    weights = torch.rand(5, 40, 40).triu() ** 6
+    together = expected_fit(weights)
+    alone = torch.cat([expected_fit(row[None]) for row in weights])
+    assert torch.allclose(together, alone, rtol=0, atol=1e-14)
 
 
 def test_ious_that_are_a_threshold_but_for_rounding_reach_it() -> None:

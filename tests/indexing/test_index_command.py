@@ -69,6 +69,7 @@ def test_index_twice(shell: Shell) -> None:
         "renamed": 0,
         "copies": 0,
         "missing": 0,
+        "removed": 0,
         "failed": [],
         "seconds_of_video": pytest.approx(69 / 24),
     }
@@ -185,7 +186,7 @@ def test_the_summary_on_a_terminal(tmp_path: Path) -> None:
     assert out.export_text() == (
         "1,206 videos: 3 indexed, 1,200 unchanged, 1 renamed, 2 failed\n"
         "2 known to the catalog are gone from there: `vmrtool catalog relocate OLD NEW` where they "
-        "moved, `forget` where they are gone for good\n"
+        "moved, `remove --missing` where they are gone for good\n"
         f"90.0 s of video in 30.0 s, 3.0 s of video a second -> {tmp_path}/v.db\n"
         f"failed {tmp_path}/a\ufffd[2J.mp4: the file is empty (open)\n"
         f"failed {tmp_path}/b.mp4: it broke [x] (decode)\n"
@@ -257,19 +258,34 @@ def test_relocate(shell: Shell) -> None:
     assert "no videos there" in shell("catalog", "relocate", "videos", "x", code=2).stderr
 
 
-def test_forget_drops_what_is_missing_and_nothing_else(shell: Shell) -> None:
+def test_remove_missing_drops_what_is_missing_and_nothing_else(shell: Shell) -> None:
     write_video(shell.folder / "videos" / "a.mp4", 1)
     gone = write_video(shell.folder / "videos" / "b.mp4", 2)
     shell("index", "videos", "--model", "blocks")
     snippets = shell.json("catalog", "info")["snippets"]
     gone.unlink()
     assert shell.json("index", "videos")["missing"] == 1
-    assert shell.json("catalog", "forget")["forgotten"] == 1
-    assert shell.json("catalog", "forget")["forgotten"] == 0
+    removed = shell.json("catalog", "remove", "--missing")["removed"]
+    assert removed == [{"video": str(gone), "state": "missing"}]
+    assert shell.json("catalog", "remove", "--missing")["removed"] == []
     told = shell.json("catalog", "info")
     assert told["videos"] == {"indexed": 1, "failed": 0, "pending": 0, "missing": 0}
     assert told["snippets"] == snippets / 2
     assert shell.json("index", "videos")["missing"] == 0
+
+
+def test_prune_removes_what_is_gone_from_the_folders_named(shell: Shell) -> None:
+    gone = [write_video(shell.folder / "videos" / d / "a.mp4", n) for n, d in enumerate("xy")]
+    # A folder where nothing is left may be a disk that is not mounted, and is spared.
+    stays = write_video(shell.folder / "videos" / "x" / "b.mp4", 2)
+    shell("index", "videos", "--model", "blocks")
+    for path in gone:
+        path.unlink()
+    assert shell.json("index", "videos/x", "--prune")["removed"] == 1
+    left = shell.json("catalog", "list")["videos"]
+    assert [row["video"] for row in left] == [str(stays), str(gone[1])]
+    told = shell.json("index", "videos")
+    assert (told["missing"], told["removed"]) == (1, 0)
 
 
 @pytest.mark.parametrize("words", [["info"], ["show", "a"], ["failures"], ["relocate", "a", "b"]])

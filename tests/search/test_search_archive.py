@@ -3,7 +3,7 @@
 import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from search_oracle import marked_video, oracle_model
+from search_oracle import marked_video, oracle_model, seconds
 
 from vmrtool.search.archive import Archive
 from vmrtool.search.index import VectorIndex
@@ -123,6 +123,19 @@ def test_a_filter_acts_before_the_shortlist() -> None:
     assert list(archive.find(MODEL, "e0", shortlist=1).moments) == ["like"]
     assert list(archive.find(MODEL, "e0", shortlist=1, only={"unlike"}).moments) == ["unlike"]
     assert archive.find(MODEL, "e0", only=set()).moments == {}
+
+
+def test_similarity_alone_answers_with_stretches_of_the_right_video() -> None:
+    videos = {
+        "a": marked_video(300, (0, 200, 207)),
+        "b": marked_video(60, (1, 5, 20)),
+    }
+    found = Archive.in_memory(MODEL, videos).alike(MODEL, "e0", shortlist=1)
+    best, *others = found.moments["a"]
+    assert list(found.moments) == ["a"] and found.windows_grounded == 0
+    assert best.first >= 200 and best.last <= 207
+    assert (best.start, best.end) == seconds(best.first, best.last)
+    assert 0.5 < best.score <= 1.0 and len(others) == 2
 
 
 def test_an_archive_of_nothing_has_nothing() -> None:

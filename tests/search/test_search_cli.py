@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from click.testing import Result
+from json_schemas import assert_valid
 from search_catalog import SETTINGS, random_videos, write_catalog, write_model
 from typer.testing import CliRunner
 
@@ -51,7 +52,7 @@ def test_json_when_piped_and_when_asked_for() -> None:
     piped, asked = search(QUERY), search(QUERY, "--json")
     assert piped.exit_code == asked.exit_code == 0
     assert piped.stderr == ""
-    answer, again = json.loads(piped.stdout), json.loads(asked.stdout)
+    answer, again = assert_valid(json.loads(piped.stdout)), json.loads(asked.stdout)
     assert answer["schema"] == "vmrtool.search/1" and len(answer["moments"]) == 10
     assert answer["moments"] == again["moments"]
     (line,) = search(QUERY, "--format", "jsonl").stdout.splitlines()
@@ -190,6 +191,54 @@ def test_a_model_that_is_not_there(tmp_path: Path) -> None:
 def test_a_catalog_indexed_for_another_model(tmp_path: Path) -> None:
     other = write_model(tmp_path / "dense", settings={**SETTINGS, "stride": 4})
     refused(search(QUERY, "--model", str(other)), 3, "does not fit", "stride 4, not 16", "index")
+
+
+def test_a_file_is_written_whole_in_the_format_of_its_suffix(tmp_path: Path) -> None:
+    asked = search(QUERY, "--output", str(tmp_path / "found.csv"), "--top", "2")
+    assert asked.exit_code == 0 and asked.stdout == ""
+    lines = (tmp_path / "found.csv").read_text().splitlines()
+    assert lines == search(QUERY, "--format", "csv", "--top", "2").stdout.splitlines()
+    assert len(lines) == 3 and lines[1].startswith(f"{QUERY},1,")
+    assert search(QUERY, "-o", str(tmp_path / "t.txt"), "--format", "table").exit_code == 0
+    assert "videos searched" in (tmp_path / "t.txt").read_text()
+    refused(search(QUERY, "--output", str(tmp_path / "found.doc")), 2, "found.doc", "--format")
+    (tmp_path / "cues.vtt").write_text("before")
+    refused(search(QUERY, "--output", str(tmp_path / "cues.vtt")), 2, "one video", "--video")
+    assert (tmp_path / "cues.vtt").read_text() == "before"
+    assert {p.name for p in tmp_path.iterdir()} == {"found.csv", "t.txt", "cues.vtt"}
+
+
+def test_paths_and_options_that_do_not_go_together() -> None:
+    lines = search(QUERY, "--format", "paths").stdout.split("\n")
+    null = search(QUERY, "--format", "paths", "-0").stdout.split("\0")
+    assert lines == null and len(set(lines)) == len(lines) > 2
+    refused(search(QUERY, "-0"), 2, "--format paths")
+    refused(search(QUERY, "--json", "--format", "csv"), 2, "--json")
+
+
+def test_many_queries_in_one_spreadsheet(tmp_path: Path) -> None:
+    told = search("--queries", "-", "--top", "1", "--format", "csv", stdin="door\nwindow\n").stdout
+    assert [line.split(",")[0] for line in told.splitlines()] == ["query", "door", "window"]
+
+
+def test_names_that_are_not_utf8_come_out_as_their_bytes(tmp_path: Path) -> None:
+    run = write_model(tmp_path / "run")
+    [features] = random_videos(1).values()
+    write_catalog(tmp_path / "v.db", {b"bad\xff\x1b.mp4": features}, model=str(run))
+    words = ["search", "door", "--catalog", str(tmp_path / "v.db"), "--top", "1"]
+    command = [sys.executable, "-m", "vmrtool", *words, "--format"]
+    done = subprocess.run([*command, "paths"], capture_output=True, check=True)
+    assert done.stdout.endswith(b"/bad\xff\x1b.mp4\n")
+    table = subprocess.run([*command, "table"], capture_output=True, check=True)
+    assert b"\x1b" not in table.stdout
+
+
+def test_a_terminal_gets_no_commands_from_a_file_name() -> None:
+    from vmrtool.cli.answers import _Screen
+
+    out = io.StringIO()
+    _Screen(out).write("#EXTM3U\n/a/\x1b[31m\u202e\tb.mp4\n")
+    assert out.getvalue() == "#EXTM3U\n/a/\ufffd[31m\ufffd\tb.mp4\n"
 
 
 def test_answers_leave_one_by_one() -> None:

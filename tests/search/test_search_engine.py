@@ -295,3 +295,44 @@ def test_a_long_video_is_pooled_a_few_windows_at_a_time(
         result = archive.search(QUERY)
     assert most == 3
     assert result.moments == expected.moments
+
+
+def test_filters_by_age_and_length_act_before_the_shortlist(db: Path) -> None:
+    from vmrtool.catalog.rows import FileFacts, FoundFile, StoredSnippets
+
+    features, cells = VIDEOS["clip0.mp4"]
+    with Catalog.open(db, readonly=False) as catalog:
+        extractor = catalog.extractor
+        assert extractor is not None
+        late = FoundFile(db.parent / "late.mp4", db.parent, size=2, mtime_ns=1_800_000_000 * 10**9)
+        stored = StoredSnippets(features[::-1].copy(), cells, cells)
+        catalog.save_video(late, "late", FileFacts(duration_s=42.0), extractor.id, stored)
+
+    def names(archive, **asked: str) -> set[str]:
+        found = archive.search(QUERY, shortlist=1, **asked)
+        assert found.videos_searched == found.shortlisted == bool(found.moments)
+        return {moment.path.name for moment in found.moments}
+
+    with vmrtool.open(db) as archive:
+        assert names(archive, since="2026-11-24") == {"late.mp4"}
+        assert names(archive, duration="42-42") == names(archive, duration="40-") == {"late.mp4"}
+        assert names(archive, duration="-41.9") == set()
+        assert archive.search(QUERY, duration="-41.9").notes == (
+            "No video fits --duration 0-41.9.",
+        )
+        assert archive.search(QUERY).videos_searched == len(VIDEOS) + 1
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        {"since": "soon"},
+        {"duration": "long"},
+        {"duration": "9-3"},
+        {"duration": "-"},
+        {"duration": "5"},
+    ],
+)
+def test_filters_that_cannot_be_read_are_refused(db: Path, words: dict[str, str]) -> None:
+    with vmrtool.open(db) as archive, pytest.raises(UsageError, match="which is no"):
+        archive.search(QUERY, **words)

@@ -24,6 +24,11 @@ class ModelRef:
     backbone_weights: Path | None
     recipe: dict[str, Any] = field(default_factory=dict)
 
+    @property
+    def zero_shot(self) -> bool:
+        """Whether it needs no weights of its own: its recipe has a section `labels`."""
+        return self.checkpoint is None and "labels" in self.recipe
+
     def require_checkpoint(self) -> Path:
         """The checkpoint's path; MissingError where the model has only a recipe."""
         if self.checkpoint is None:

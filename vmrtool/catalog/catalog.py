@@ -2,7 +2,6 @@
 
 import json
 import threading
-import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,6 +11,7 @@ from typing import Any
 from sqlite_utils import Database
 
 from vmrtool.catalog import connection, relocation, schema, snippets, vectors, videos
+from vmrtool.catalog.migration import migrate
 from vmrtool.catalog.paths import from_key
 from vmrtool.catalog.rows import (
     ExtractorRow,
@@ -56,7 +56,7 @@ class Catalog:
             # The mark is looked at first: another program's database is not written to at all.
             if not connection.check_version(db, path):
                 with connection.explained(path):
-                    _migrate(db, path)
+                    migrate(db, path)
             connection.choose_journal(db, path)
             catalog = cls(path, db, writable=True)
             catalog._assert_writable()
@@ -68,6 +68,8 @@ class Catalog:
     @classmethod
     def open(cls, path: Path | str, *, readonly: bool = True) -> "Catalog":
         """Open a catalog that is there; an older one is migrated first.
+
+        Where an older one cannot be written, and need not be, it is read as it is.
 
         Raises:
             CatalogError: there is none, it is not a catalog, or a newer one.
@@ -82,7 +84,14 @@ class Catalog:
         if current:
             return cls(path, db, writable=writable)
         db.close()
-        cls.create_or_open(path).close()
+        try:
+            cls.create_or_open(path).close()
+        except CatalogError:
+            if not readonly or connection.can_be_written(path):
+                raise
+            return cls(
+                path, connection.connect(path, create=False, readonly=True)[0], writable=False
+            )
         return cls.open(path, readonly=readonly)
 
     def close(self) -> None:
@@ -133,9 +142,17 @@ class Catalog:
                 raise
 
     @contextmanager
-    def _reading(self) -> Iterator[Database]:
+    def reading(self) -> Iterator[Database]:
+        """The database for reading rows, which may hold anything: a catalog is only a file.
+
+        Raises:
+            CatalogError: it is damaged, or holds a value that cannot be.
+        """
         with self._lock, connection.explained(self.path):
-            yield self._db
+            try:
+                yield self._db
+            except (ValueError, TypeError, OverflowError) as error:
+                raise connection.broken(self.path, str(error)) from error
 
     def _assert_writable(self) -> None:
         """Finds out before hours of work, not after, that nothing can be written."""
@@ -146,9 +163,9 @@ class Catalog:
 
     def setting(self, key: str) -> Any:
         """What the catalog remembers under `key`, a JSON value; None where nothing."""
-        with self._reading() as db:
+        with self.reading() as db:
             row = db.execute("SELECT value FROM settings WHERE key = ?", (key,)).fetchone()
-        return None if row is None else json.loads(row[0])
+            return None if row is None else json.loads(row[0])
 
     def remember(self, **values: Any) -> None:
         """Remembers JSON values by name; None forgets."""
@@ -169,7 +186,8 @@ class Catalog:
     @property
     def model(self) -> str | None:
         """The grounding model in use, as `find_model` takes it; None where there is none."""
-        return self.setting("model")
+        ref = self.setting("model")
+        return None if ref is None else str(ref)
 
     @model.setter
     def model(self, ref: str | None) -> None:
@@ -180,7 +198,7 @@ class Catalog:
     @property
     def schema_version(self) -> int:
         """The version of the catalog's tables."""
-        with self._reading() as db:
+        with self.reading() as db:
             return schema.version(db)
 
     def extractor_id(self, backbone: str, weights_sha256: str, settings: Mapping[str, Any]) -> int:
@@ -201,11 +219,11 @@ class Catalog:
 
     def extractors(self) -> list[ExtractorRow]:
         """All extractors that ever filled this catalog."""
-        with self._reading() as db:
+        with self.reading() as db:
             rows = db.execute(
                 "SELECT id, backbone, weights_sha256, settings FROM extractors ORDER BY id"
             ).fetchall()
-        return [ExtractorRow(row[0], row[1], row[2], json.loads(row[3])) for row in rows]
+            return [ExtractorRow(row[0], row[1], row[2], dict(json.loads(row[3]))) for row in rows]
 
     @property
     def extractor(self) -> ExtractorRow | None:
@@ -228,24 +246,24 @@ class Catalog:
             glob: only those whose path, path below their root, or name it fits.
             state: only those in this state, e.g. "indexed".
         """
-        with self._reading() as db:
+        with self.reading() as db:
             rows = videos.select(db, *(("v.state = ?", (state,)) if state else ()))
         return [row for row in rows if glob is None or videos.matches(row, glob)]
 
     def roots(self) -> list[Path]:
         """The folders that videos were looked for in, in order."""
-        with self._reading() as db:
+        with self.reading() as db:
             keys = db.execute("SELECT path_bytes FROM roots ORDER BY path_bytes").fetchall()
         return [from_key(key) for (key,) in keys]
 
     def video(self, path: Path | str) -> VideoRow | None:
         """The video whose file is `path`, or None."""
-        with self._reading() as db:
+        with self.reading() as db:
             return videos.find(db, Path(path))
 
     def videos_with(self, content_hash: str) -> list[VideoRow]:
         """The videos that have this content: a file and its copies."""
-        with self._reading() as db:
+        with self.reading() as db:
             return videos.with_content(db, content_hash)
 
     def save_video(
@@ -304,26 +322,13 @@ class Catalog:
         extractor = self.extractor
         if extractor is None:
             return []
-        with self._reading() as db:
+        with self.reading() as db:
             return [failure for _, failure in videos.failures(db, extractor.id)]
 
     def mark_missing(self, gone: Sequence[VideoRow]) -> None:
         """Marks videos whose files are gone; those without any features are forgotten."""
         with self.transaction() as db:
             videos.mark_missing(db, [row.id for row in gone])
-
-    def forget(self, rows: Sequence[VideoRow]) -> None:
-        """Drops videos that are missing still, and what was made from them alone."""
-        with self.transaction() as db:
-            videos.forget(db, [row.id for row in rows])
-            videos.collect_garbage(db)
-
-    def forget_missing(self) -> int:
-        """Drops the videos whose files are gone, and what was made from them; returns how many."""
-        with self.transaction() as db:
-            forgotten = videos.forget_missing(db)
-            videos.collect_garbage(db)
-        return forgotten
 
     def collect_garbage(self) -> int:
         """Removes the features of contents that no video has any more; returns how many."""
@@ -341,22 +346,22 @@ class Catalog:
         self, content_hash: str, extractor: int, first: int = 0, n: int | None = None
     ) -> StoredSnippets | None:
         """Snippets [first, first + n) of a content, all without `n`; None where none are stored."""
-        with self._reading() as db:
+        with self.reading() as db:
             return snippets.read(db, content_hash, extractor, first, n)
 
     def has_features(self, content_hash: str, extractor: int) -> bool:
         """Whether features of this content by this extractor are stored."""
-        with self._reading() as db:
+        with self.reading() as db:
             return snippets.stored(db, content_hash, extractor)
 
     def snippet_count(self, content_hash: str, extractor: int) -> int:
         """How many snippets of this content by this extractor are stored."""
-        with self._reading() as db:
+        with self.reading() as db:
             return snippets.count(db, content_hash, extractor)
 
     def all_snippets(self, extractor: int) -> int:
         """How many snippets by this extractor are stored, over all contents."""
-        with self._reading() as db:
+        with self.reading() as db:
             return snippets.count_all(db, extractor)
 
     def save_vectors(self, model: str, extractor: int, windows: Sequence[StoredWindow]) -> None:
@@ -369,34 +374,18 @@ class Catalog:
 
     def load_vectors(self, model: str, extractor: int) -> list[StoredWindow]:
         """All windows of a model, in the order of content hash and time."""
-        with self._reading() as db:
+        with self.reading() as db:
             return list(vectors.read(db, model, extractor))
 
     def without_vectors(self, model: str, extractor: int) -> list[str]:
         """Content hashes that have features by this extractor but no windows of this model."""
-        with self._reading() as db:
+        with self.reading() as db:
             return vectors.missing(db, model, extractor)
 
     def vectors_stamp(self, model: str, extractor: int) -> str:
         """A text that differs whenever the windows of this model in this catalog have changed."""
-        with self._reading() as db:
+        with self.reading() as db:
             return f"{self.id}-{vectors.stamp(db, model, extractor)}"
-
-
-def _migrate(db: Database, path: Path) -> None:
-    """Brings the schema up to date; when two programs come at once, the second finds it done."""
-    db.execute("BEGIN IMMEDIATE")
-    try:
-        if not connection.check_version(db, path):
-            schema.migrations.apply(db)
-            db.execute(
-                "INSERT INTO settings (key, value) VALUES ('catalog', ?) ON CONFLICT DO NOTHING",
-                (json.dumps(uuid.uuid4().hex),),
-            )
-        db.conn.execute("COMMIT")
-    except BaseException:
-        db.rollback()
-        raise
 
 
 def _canonical(settings: Mapping[str, Any]) -> str:

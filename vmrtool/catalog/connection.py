@@ -173,7 +173,23 @@ def explained(path: Path) -> Iterator[None]:
                 f"{path}: reading or writing the catalog failed ({error})",
                 remedy="check the disk; the catalog keeps what was finished before",
             ) from error
-        raise CatalogError(f"{path}: {error}") from error
+        raise broken(path, str(error)) from error
+    except UnicodeDecodeError as error:  # in SQLite's own message of something damaged
+        raise broken(path, "it names things in no known letters") from error
+
+
+def broken(path: Path, what: str) -> CatalogError:
+    """What to raise where a catalog holds something that no vmrtool has written."""
+    return CatalogError(
+        f"{path}: the catalog is broken ({what})",
+        remedy=f"see what is wrong: vmrtool catalog verify --catalog {path}; with --repair it is "
+        "dropped, and `vmrtool index` makes it again",
+    )
+
+
+def can_be_written(path: Path) -> bool:
+    """Whether a catalog's file and its folder, where SQLite's own files go, can be written."""
+    return os.access(path, os.W_OK) and os.access(path.parent, os.W_OK)
 
 
 def _lacking(path: Path) -> str:

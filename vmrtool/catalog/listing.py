@@ -1,22 +1,26 @@
-"""What a catalog holds, told whole: as `vmrtool catalog info`, `show` and `failures` print it."""
+"""What a catalog holds, told whole, as `vmrtool catalog`'s commands print it."""
 
+import re
+import time
 from collections import Counter
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 from vmrtool.catalog.catalog import Catalog
 from vmrtool.catalog.paths import absolute, base64_unless_utf8, display, path_key
-from vmrtool.catalog.rows import ExtractorRow, FailureRow, VideoRow
+from vmrtool.catalog.rows import ExtractorRow, FailureRow, State, VideoRow
 from vmrtool.errors import UsageError
 
 
 def info(catalog: Catalog) -> dict[str, Any]:
     """The catalog as a whole, as the JSON object `vmrtool.catalog/1`."""
-    videos = catalog.videos()
-    states = Counter(row.state for row in videos)
+    rows = catalog.videos()
+    states = Counter(row.state for row in rows)
     extractor = catalog.extractor
-    indexed = [row for row in videos if row.state == "indexed"]
+    indexed = [row for row in rows if row.state == "indexed"]
     return {
         "schema": "vmrtool.catalog/1",
         "catalog": display(path_key(catalog.path)),
@@ -27,7 +31,7 @@ def info(catalog: Catalog) -> dict[str, Any]:
         "roots": [
             {
                 "path": display(path_key(root)),
-                "videos": sum(row.root == root for row in videos),
+                "videos": sum(row.root == root for row in rows),
             }
             for root in catalog.roots()
         ],
@@ -80,6 +84,92 @@ def failures(catalog: Catalog) -> dict[str, Any]:
         "catalog": display(path_key(catalog.path)),
         "failures": rows,
     }
+
+
+def brief(video: VideoRow) -> dict[str, Any]:
+    """A video in a list of many."""
+    row = {"video": display(path_key(video.path)), "state": video.state}
+    encoded = base64_unless_utf8(video.path)
+    return row if encoded is None else {**row, "video_b64": encoded}
+
+
+def videos(
+    catalog: Catalog,
+    glob: str | None = None,
+    *,
+    state: State | None = None,
+    since: float | None = None,
+    sort: str = "path",
+    reverse: bool = False,
+) -> dict[str, Any]:
+    """The videos, as the JSON object `vmrtool.list/1`.
+
+    Args:
+        catalog: an open one.
+        glob: only those whose name or path fits.
+        state: only those in it.
+        since: only those whose files changed at this time or later, seconds since 1970.
+        sort: "path", "size", "length" or "changed"; unknown lengths come first.
+        reverse: the other way round.
+    """
+    rows = catalog.videos(glob, state)
+    if since is not None:
+        rows = [row for row in rows if row.mtime_ns >= since * 1e9]
+    keys: dict[str, Callable[[VideoRow], Any]] = {
+        "path": lambda row: path_key(row.path),
+        "size": lambda row: row.size,
+        "length": lambda row: -1.0 if row.duration_s is None else row.duration_s,
+        "changed": lambda row: row.mtime_ns,
+    }
+    rows.sort(key=keys[sort], reverse=reverse)
+    return {
+        "schema": "vmrtool.list/1",
+        "catalog": display(path_key(catalog.path)),
+        "videos": [
+            {
+                **brief(row),
+                "size": row.size,
+                "mtime_ns": row.mtime_ns,
+                "duration_s": row.duration_s,
+                "content_hash": row.content_hash,
+            }
+            for row in rows
+        ],
+    }
+
+
+def changed_since(text: str) -> float:
+    """Seconds since 1970 that `text` means: a date, a date and time, or how long ago.
+
+    Raises:
+        UsageError: it is none of these.
+    """
+    ago = re.fullmatch(r"(\d+)([smhdw])", text)
+    if ago is not None:
+        seconds = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}[ago[2]]
+        return time.time() - int(ago[1]) * seconds
+    try:
+        return datetime.fromisoformat(text).timestamp()
+    except (ValueError, OverflowError, OSError) as error:
+        raise UsageError(
+            f"'{text}' is no time",
+            remedy="Use a date (2026-11-24), a time (2026-11-24T18:00) or an age (12h, 7d, 2w).",
+        ) from error
+
+
+def find_videos(catalog: Catalog, names: Sequence[str]) -> list[VideoRow]:
+    """The videos that paths, unique names or globs mean, in the order of their paths.
+
+    Raises:
+        UsageError: the catalog has none for one of them, or several of a name that is no glob.
+    """
+    found: dict[int, VideoRow] = {}
+    for name in names:
+        fitting = [] if catalog.video(absolute(name)) else catalog.videos(name)
+        if not fitting or not set(name) & set("*?["):
+            fitting = [find_video(catalog, Path(name))]
+        found |= {row.id: row for row in fitting}
+    return sorted(found.values(), key=lambda row: path_key(row.path))
 
 
 def find_video(catalog: Catalog, name: Path) -> VideoRow:

@@ -7,7 +7,7 @@ catalog. Each migration raises the version by one, inside one transaction.
 from sqlite_utils import Database, Migrations
 
 APPLICATION_ID = 0x564D5254  # "VMRT"
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 
 migrations = Migrations("vmrtool")
 
@@ -99,6 +99,62 @@ def m001_tables(db: Database) -> None:
         db.execute(statement)
     db.execute(f"PRAGMA application_id = {APPLICATION_ID}")
     db.execute("PRAGMA user_version = 1")
+
+
+# For people with a SQLite tool: names and words in place of keys and bytes.
+_VIEWS = (
+    """CREATE VIEW video_list AS
+    SELECT
+        v.id,
+        rtrim(r.path, '/') || '/' || v.path AS path,
+        v.state,
+        CASE v.state
+            WHEN 'indexed' THEN 'can be searched'
+            WHEN 'failed' THEN 'failed: ' || coalesce(f.error, '')
+            WHEN 'pending' THEN 'has features of other settings only'
+            ELSE 'its file is gone'
+        END AS meaning,
+        round(v.duration_s, 1) AS seconds,
+        round(v.size / 1e6, 1) AS megabytes,
+        datetime(v.mtime_ns / 1000000000, 'unixepoch') AS changed_utc,
+        v.width || 'x' || v.height AS pixels,
+        v.fps,
+        v.codec,
+        (SELECT coalesce(sum(n), 0) FROM features
+            WHERE content_hash = v.content_hash AND extractor_id = in_use.id) AS snippets,
+        v.truncated,
+        v.content_hash
+    FROM videos AS v
+    JOIN roots AS r ON r.id = v.root_id
+    LEFT JOIN extractors AS in_use
+        ON in_use.id = (SELECT CAST(value AS INTEGER) FROM settings WHERE key = 'extractor')
+    LEFT JOIN failures AS f ON f.video_id = v.id AND f.extractor_id = in_use.id""",
+    """CREATE VIEW failure_list AS
+    SELECT f.path, f.stage, f.error, f.remedy, f.attempts, f."when" AS last_tried, e.backbone,
+        v.state
+    FROM failures AS f
+    JOIN videos AS v ON v.id = f.video_id
+    JOIN extractors AS e ON e.id = f.extractor_id""",
+    """CREATE VIEW storage_by_table AS
+    SELECT 'features' AS name, count(*) AS row_count,
+        coalesce(sum(length(data) + length(seen) + length(cells)), 0) AS bytes FROM features
+    UNION ALL
+    SELECT 'vectors', count(*), coalesce(sum(length(data) + length(spans)), 0) FROM vectors
+    UNION ALL
+    SELECT 'videos', count(*), coalesce(sum(length(path_bytes) + length(path)), 0) FROM videos
+    UNION ALL
+    SELECT 'failures', count(*),
+        coalesce(sum(length(path) + length(error) + length(coalesce(remedy, ''))), 0)
+    FROM failures""",
+)
+
+
+@migrations()
+def m002_views(db: Database) -> None:
+    """Views that read well in any SQLite tool."""
+    for statement in _VIEWS:
+        db.execute(statement)
+    db.execute("PRAGMA user_version = 2")
 
 
 def version(db: Database) -> int:

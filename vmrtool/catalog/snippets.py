@@ -46,8 +46,7 @@ def read(
 
     Only the chunks that hold them are read.
     """
-    if n is not None and n <= 0:
-        raise ValueError(f"n must be positive, not {n}")
+    assert n is None or n > 0, n
     low = first // CHUNK
     high = -1 if n is None else (first + n - 1) // CHUNK
     rows = db.execute(
@@ -106,6 +105,10 @@ def _pack(array: NDArray[Any], dtype: str) -> bytes:
 
 
 def _unpack(blobs: list[tuple[bytes, int, int]], dtype: str) -> NDArray[Any]:
-    return np.concatenate(
+    """The rows of all chunks; ValueError where they are not what was written."""
+    values = np.concatenate(
         [np.frombuffer(blob, dtype=dtype).reshape(n, width) for blob, n, width in blobs]
     )
+    if not np.isfinite(values).all():
+        raise ValueError("features or spans that are not finite")
+    return values

@@ -44,21 +44,31 @@ def write(db: Database, model: str, extractor_id: int, windows: Sequence[StoredW
 
 
 def read(db: Database, model: str, extractor_id: int) -> Iterator[StoredWindow]:
-    """All windows of a model, in the order of content hash and time."""
+    """All windows of a model, in the order of content hash and time.
+
+    Raises:
+        ValueError: vectors that nothing here has written.
+    """
     rows = db.execute(
         "SELECT w.content_hash, w.first, w.n, v.n, v.dim, v.data, v.spans FROM windows AS w "
         "JOIN vectors AS v ON v.window_id = w.id WHERE w.model = ? AND w.extractor_id = ? "
         "ORDER BY w.content_hash, w.first",
         (model, extractor_id),
     )
+    width: int | None = None
     for content_hash, first, n, count, dim, data, spans in rows:
-        yield StoredWindow(
+        window = StoredWindow(
             content_hash=content_hash,
             first=first,
             n=n,
             vectors=np.frombuffer(data, dtype="<f4").reshape(count, dim),
             spans=np.frombuffer(spans, dtype="<i4").reshape(count, 2),
         )
+        width = width or dim
+        inside = first >= 0 and ((window.spans >= 0) & (window.spans < n)).all()
+        if dim != width or not inside or not np.isfinite(window.vectors).all():
+            raise ValueError(f"vectors of content {content_hash[:12]}")
+        yield window
 
 
 def missing(db: Database, model: str, extractor_id: int) -> list[str]:

@@ -3,28 +3,38 @@
 Functions that write must be called inside a transaction.
 """
 
+import math
 import os
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from sqlite_utils import Database
 
 from vmrtool.catalog.paths import display, from_key, join_key, path_key, relative_key
 from vmrtool.catalog.rows import FailureRow, FileFacts, FoundFile, State, VideoRow
 
-_FACTS = tuple(FileFacts.__dataclass_fields__)
+FACTS = tuple(FileFacts.__dataclass_fields__)
+"""What is known of a video's file, by column."""
+
+COLUMNS = ("path_bytes", "path", "size", "mtime_ns", "content_hash", "state", *FACTS)
+"""A video's columns but for its ids."""
+
 _SELECT = (
     "SELECT v.id, r.path_bytes, v.path_bytes, v.size, v.mtime_ns, v.content_hash, v.state, "
-    + ", ".join(f"v.{name}" for name in _FACTS)
+    + ", ".join(f"v.{name}" for name in FACTS)
     + " FROM videos AS v JOIN roots AS r ON r.id = v.root_id "
 )
 
 
 def _row(values: Sequence[Any]) -> VideoRow:
     video_id, root, relative, size, mtime_ns, content_hash, state, *facts = values
+    if not isinstance(root, bytes) or not isinstance(size, int) or not isinstance(mtime_ns, int):
+        raise ValueError(f"video {video_id} has no folder, size or time")
+    if state not in get_args(State) or not all(map(can_be, FACTS, facts)):
+        raise ValueError(f"what is stored of video {video_id} cannot be")
     return VideoRow(
         id=video_id,
         root=from_key(root),
@@ -36,6 +46,15 @@ def _row(values: Sequence[Any]) -> VideoRow:
         state=state,
         facts=FileFacts(*facts),
     )
+
+
+def can_be(name: str, value: Any) -> bool:
+    """Whether a fact of a file can have this value: it comes from a file that may be anybody's."""
+    if value is None:
+        return True
+    if name in ("duration_s", "fps"):
+        return isinstance(value, int | float) and 0 <= value < math.inf
+    return isinstance(value, int if name in ("width", "height", "rotation") else str)
 
 
 def select(db: Database, where: str = "1", parameters: Iterable[Any] = ()) -> list[VideoRow]:
@@ -86,7 +105,7 @@ def place(
         "mtime_ns": file.mtime_ns,
         "content_hash": content_hash,
         "state": state,
-        **{name: getattr(facts, name) for name in _FACTS},
+        **{name: getattr(facts, name) for name in FACTS},
     }
     if known is None or moved:
         root_id, relative = _home(db, file)
@@ -191,20 +210,6 @@ def mark_missing(db: Database, video_ids: Iterable[int]) -> None:
         "DELETE FROM videos WHERE state = 'missing' AND NOT EXISTS "
         "(SELECT 1 FROM features WHERE content_hash = videos.content_hash)"
     )
-
-
-def forget(db: Database, video_ids: Iterable[int]) -> None:
-    """Removes those of the videos that are missing, and roots that are empty then."""
-    for video_id in video_ids:
-        db.execute("DELETE FROM videos WHERE id = ? AND state = 'missing'", (video_id,))
-    remove_empty_roots(db)
-
-
-def forget_missing(db: Database) -> int:
-    """Removes the videos whose files are gone, and roots that are empty then; returns how many."""
-    gone = db.execute("DELETE FROM videos WHERE state = 'missing'").rowcount
-    remove_empty_roots(db)
-    return gone
 
 
 def remove_empty_roots(db: Database) -> None:

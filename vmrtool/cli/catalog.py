@@ -9,10 +9,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from vmrtool.cli import completion
+from vmrtool.cli.console import message_console
+
 if TYPE_CHECKING:
     from rich.console import Console
 
-catalog_app = typer.Typer(help="Look into the catalog.", no_args_is_help=True)
+catalog_app = typer.Typer(help="Look into the catalog, and tend it.", no_args_is_help=True)
 
 CatalogOption = Annotated[
     Path | None,
@@ -30,7 +33,7 @@ def info(catalog: CatalogOption = None, as_json: JsonOption = False) -> None:
 
     with Catalog.open(find_catalog(catalog)) as opened:
         told = tell(opened)
-    if _as_json(as_json, told):
+    if print_json(as_json, told):
         return
     videos = ", ".join(f"{count:,} {state}" for state, count in told["videos"].items() if count)
     _table(
@@ -45,7 +48,14 @@ def info(catalog: CatalogOption = None, as_json: JsonOption = False) -> None:
 
 @catalog_app.command()
 def show(
-    video: Annotated[Path, typer.Argument(metavar="VIDEO", help="A path, or a name if unique.")],
+    video: Annotated[
+        Path,
+        typer.Argument(
+            metavar="VIDEO",
+            help="A path, or a name if unique.",
+            autocompletion=completion.videos,
+        ),
+    ],
     catalog: CatalogOption = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -57,7 +67,7 @@ def show(
 
     with Catalog.open(find_catalog(catalog)) as opened:
         told = tell(opened, find_video(opened, video))
-    if _as_json(as_json, told):
+    if print_json(as_json, told):
         return
     spans = told["snippets"]
     failure = told["failure"]
@@ -93,7 +103,7 @@ def failures(catalog: CatalogOption = None, as_json: JsonOption = False) -> None
 
     with Catalog.open(find_catalog(catalog)) as opened:
         told = tell(opened)
-    if _as_json(as_json, told):
+    if print_json(as_json, told):
         return
     if not told["failures"]:
         typer.echo("no failures")
@@ -126,7 +136,7 @@ def relocate(
         "found": done.found,
         "merged": done.merged,
     }
-    if _as_json(as_json, told):
+    if print_json(as_json, told):
         return
     typer.echo(f"{done.moved:,} moved to {new}, {done.found:,} of them found there")
     if done.merged:
@@ -134,17 +144,37 @@ def relocate(
 
 
 @catalog_app.command()
-def forget(catalog: CatalogOption = None, as_json: JsonOption = False) -> None:
-    """Drop the videos whose files are gone for good, and what was made from them."""
-    from vmrtool.catalog import Catalog
-    from vmrtool.config import find_catalog
+def merge(
+    out: Annotated[Path, typer.Argument(metavar="OUT.db", help="The new catalog.")],
+    parts: Annotated[
+        list[Path], typer.Argument(metavar="PART.db...", help="Catalogs of one extractor.")
+    ],
+    as_json: JsonOption = False,
+) -> None:
+    """Join catalogs into a new one: what `index --shard` has made of an archive."""
+    from rich.progress import Progress
 
-    path = find_catalog(catalog)
-    with Catalog.open(path, readonly=False) as opened:
-        forgotten = opened.forget_missing()
-    told = {"schema": "vmrtool.forget/1", "catalog": str(path), "forgotten": forgotten}
-    if not _as_json(as_json, told):
-        typer.echo(f"{forgotten:,} forgotten")
+    from vmrtool.catalog.merge import merge_catalogs
+
+    with Progress(console=message_console(), transient=True) as bar:
+        task = bar.add_task("merging", total=None)
+        done = merge_catalogs(
+            [part.absolute() for part in parts],
+            out.absolute(),
+            lambda count, total: bar.update(task, completed=count, total=total),
+        )
+    told = {
+        "schema": "vmrtool.merge/1",
+        "catalog": str(done.catalog),
+        "parts": [str(part) for part in done.parts],
+        "videos": done.videos,
+        "contents": done.contents,
+        "duplicates": done.duplicates,
+        "bytes": done.catalog.stat().st_size,
+    }
+    if not print_json(as_json, told):
+        twice = f", {done.duplicates:,} were in several parts" if done.duplicates else ""
+        typer.echo(f"{done.videos:,} videos, {done.contents:,} contents{twice}: {done.catalog}")
 
 
 @catalog_app.command("export-features")
@@ -160,7 +190,6 @@ def export_features(
     as_json: JsonOption = False,
 ) -> None:
     """Write the features and their times as one HDF5 file that others can read."""
-    from rich.console import Console
     from rich.progress import Progress
 
     from vmrtool.catalog import Catalog
@@ -170,7 +199,7 @@ def export_features(
     path = find_catalog(catalog)
     with (
         Catalog.open(path) as opened,
-        Progress(console=Console(stderr=True), transient=True) as bar,
+        Progress(console=message_console(), transient=True) as bar,
     ):
         task = bar.add_task("writing", total=None)
         done = export(
@@ -188,13 +217,14 @@ def export_features(
         "snippets": done.snippets,
         "dim": done.dim,
     }
-    if not _as_json(as_json, told):
+    if not print_json(as_json, told):
         typer.echo(
             f"{done.videos:,} videos, {done.snippets:,} snippets of {done.dim} values: {done.out}"
         )
 
 
-def _as_json(asked: bool, told: dict[str, Any]) -> bool:
+def print_json(asked: bool, told: dict[str, Any]) -> bool:
+    """Prints a result as JSON where it was asked for or stdout is no terminal; whether it did."""
     if asked or not sys.stdout.isatty():
         typer.echo(json.dumps(told))
         return True

@@ -9,6 +9,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from vmrtool.cli import completion
+from vmrtool.cli.console import message_console
+
 if TYPE_CHECKING:
     from rich.console import Console
 
@@ -22,7 +25,12 @@ JsonOption = Annotated[bool, typer.Option("--json", help="Print the result as JS
 @data_app.command()
 def pull(
     name: Annotated[
-        str, typer.Argument(metavar="NAME", help="charades, activitynet, or glove (word vectors).")
+        str,
+        typer.Argument(
+            metavar="NAME",
+            help="charades, activitynet, or glove (word vectors).",
+            autocompletion=completion.pullable,
+        ),
     ],
     features: Annotated[
         bool,
@@ -54,7 +62,6 @@ def pull(
     as_json: JsonOption = False,
 ) -> None:
     """Download a data set, its checksums compared; `train` and `eval` find it by name."""
-    from rich.console import Console
 
     from vmrtool.cli.downloads import Downloads
     from vmrtool.datasets.named import NAMED
@@ -70,7 +77,7 @@ def pull(
         raise UsageError(
             f"--words and --more: {name} is pulled whole", remedy="They are for: data pull glove"
         )
-    console = Console(stderr=True, highlight=False, soft_wrap=True)
+    console = message_console()
     told: dict[str, Any] = {"schema": "vmrtool.datapull/1", "dataset": name}
     with Downloads(console) as downloads:
         if name == "glove":
@@ -94,7 +101,12 @@ def pull(
 @data_app.command()
 def check(
     dataset: Annotated[
-        str, typer.Argument(metavar="NAME|FILE", help="charades, activitynet, or a JSONL file.")
+        str,
+        typer.Argument(
+            metavar="NAME|FILE",
+            help="charades, activitynet, or a JSONL file.",
+            autocompletion=completion.datasets,
+        ),
     ],
     annotations: Annotated[
         Path | None,
@@ -114,7 +126,7 @@ def check(
 
     bars = Progress(
         "looking up", BarColumn(), MofNCompleteColumn(), "videos",
-        console=Console(stderr=True), transient=True,
+        console=message_console(), transient=True,
     )  # fmt: skip
     with bars:
         task = bars.add_task("", total=None, visible=False)

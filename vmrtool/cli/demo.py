@@ -6,6 +6,8 @@ from typing import Annotated
 
 import typer
 
+from vmrtool.cli.console import message_console
+
 demo_app = typer.Typer(
     help="Render a procedural archive of videos with queries, to try vmrtool on.",
     no_args_is_help=True,
@@ -33,13 +35,12 @@ def render(
     """Render DIR/*.mp4 and DIR/queries.jsonl, which says what happens in them and when."""
     import sys
 
-    from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
 
     from vmrtool.demo.archive import QUERIES, render_archive
 
     columns = ("rendering", BarColumn(), MofNCompleteColumn(), "videos", TimeRemainingColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
+    with Progress(*columns, console=message_console(), transient=True) as progress:
         task = progress.add_task("", total=videos)
         summary = render_archive(
             directory,

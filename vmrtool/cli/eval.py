@@ -9,6 +9,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from vmrtool.cli import completion
+from vmrtool.cli.console import message_console
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
@@ -22,6 +25,7 @@ def eval(
             "--dataset",
             metavar="NAME|FILE",
             help="charades, activitynet, or a JSONL file; repeatable.",
+            autocompletion=completion.datasets,
         ),
     ] = None,
     features: Annotated[
@@ -43,7 +47,12 @@ def eval(
     ] = None,
     models: Annotated[
         list[str] | None,
-        typer.Option("--model", metavar="NAME|RUN|FILE", help="A model to score; repeatable."),
+        typer.Option(
+            "--model",
+            metavar="NAME|RUN|FILE",
+            help="A model to score; repeatable.",
+            autocompletion=completion.models,
+        ),
     ] = None,
     variant: Annotated[
         str | None, typer.Option(help="Refuse models of another variant than this.")
@@ -83,6 +92,20 @@ def eval(
     corpus: Annotated[
         bool, typer.Option("--corpus", help="Also search the whole archive for each query.")
     ] = False,
+    searches: Annotated[
+        bool,
+        typer.Option(
+            "--searches",
+            help="With --corpus: the first model by shortlist and pooling, between its bounds.",
+        ),
+    ] = False,
+    corpus_queries: Annotated[
+        int | None, typer.Option(min=1, metavar="N", help="With --searches: only N queries.")
+    ] = None,
+    calibration: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="With --corpus: draw how true the scores are, as PNG."),
+    ] = None,
     truth: Annotated[
         str, typer.Option(metavar="raw|clipped", help="Truth as published, or cut to the video.")
     ] = "raw",
@@ -126,8 +149,6 @@ def eval(
     """Score moments within the given video (R@n, IoU>=m, mIoU) and over the archive."""
     from functools import partial
 
-    from rich.console import Console
-
     from vmrtool.datasets.dataset import without_features
     from vmrtool.datasets.load import (
         chosen_split,
@@ -138,6 +159,7 @@ def eval(
     from vmrtool.datasets.named import NAMED
     from vmrtool.datasets.prior import fit_prior
     from vmrtool.errors import UsageError
+    from vmrtool.evaluation.calibration import draw_calibration
     from vmrtool.evaluation.cases import videos_in, write_cases
     from vmrtool.evaluation.evaluate import evaluate, load_contestant
     from vmrtool.evaluation.experiment import find_experiment
@@ -145,6 +167,7 @@ def eval(
     from vmrtool.evaluation.predictions import read_predictions, write_predictions
     from vmrtool.evaluation.printed import PRINTED
     from vmrtool.evaluation.rows import write_per_query
+    from vmrtool.evaluation.searches import WAYS, compare_searches
     from vmrtool.features.device import choose_device
     from vmrtool.grounding.config import VARIANTS
 
@@ -157,11 +180,18 @@ def eval(
     if save_predictions is not None and not models:
         raise UsageError("--save-predictions writes a model's predictions: give --model")
     _check_cases(cases, out, videos, bool(models or table or predictions))
+    if (searches or calibration is not None) and not (corpus and (models or table)):
+        raise UsageError("--searches and --calibration take --corpus and a model")
+    if corpus_queries is not None and not searches:
+        raise UsageError("--corpus-queries is for --searches")
     write = _writer(format_, as_json)
-    console = Console(stderr=True, highlight=False)
+    console = message_console()
     say = partial(console.print, markup=False, soft_wrap=True)
     chosen, reason = choose_device(device)
-    contestants = [load_contestant(ref, chosen, variant) for ref in models or []]
+    contestants = [
+        load_contestant(ref, chosen, variant, lambda: features or default_stores(dataset or []))
+        for ref in models or []
+    ]
     if table is not None:
         experiment = find_experiment(table)
         contestants += experiment.load(chosen)
@@ -233,6 +263,24 @@ def eval(
         by=by,
         printed=PRINTED.get(dataset[0]) if named else None,
     )
+    if searches:
+        asked = WAYS * sum(min(len(part), corpus_queries or len(part)) for part in parts)
+        with _progress(console, asked, "searching") as progress:
+            document["searches"] = [
+                {"dataset": part.name, **row}
+                for part in parts
+                for row in compare_searches(
+                    *(
+                        contestants[0].models[0],
+                        contestants[0].shown(part, zeroed=blind, shuffled=shuffle),
+                    ),
+                    queries=corpus_queries,
+                    progress=progress,
+                )
+            ]
+    if calibration is not None:
+        draw_calibration(calibration, result.calibrations)
+        say(f"calibration: {calibration}")
     write(document)
     for _, why in failed:
         say(f"no key frames: {why}")

@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from vmrtool.cli import completion
 from vmrtool.cli import extractor_options as options
 from vmrtool.cli import supervision
+from vmrtool.cli.console import message_console
 from vmrtool.cli.extractor_options import default_workers, find_source
 from vmrtool.cli.index_display import following, print_failures
 
@@ -31,10 +33,17 @@ def extract(
     ] = "npy",
     model: Annotated[
         str | None,
-        typer.Option(metavar="NAME|RUN|FILE", help="Features as this grounding model reads them."),
+        typer.Option(
+            metavar="NAME|RUN|FILE",
+            help="Features as this grounding model reads them.",
+            autocompletion=completion.models,
+        ),
     ] = None,
     backbone: Annotated[
-        str | None, typer.Option(metavar="NAME", help="A backbone alone [i3d].")
+        str | None,
+        typer.Option(
+            metavar="NAME", help="A backbone alone [i3d].", autocompletion=completion.backbones
+        ),
     ] = None,
     weights: options.Weights = None,
     stride: options.Stride = None,
@@ -56,7 +65,7 @@ def extract(
     from vmrtool.indexing.choice import Choice
     from vmrtool.indexing.extraction import extract as extract_videos
 
-    console = Console(stderr=True, soft_wrap=True, highlight=False)
+    console = message_console()
     asked = Choice(model, backbone, weights, stride, precision, sampling)
 
     def find() -> ExtractorSource:

@@ -112,14 +112,18 @@ class Display:
 
     def follow(self, event: Event) -> None:
         """Shows where the run is."""
-        from vmrtool.catalog.paths import printable
-        from vmrtool.indexing.report import Noted, Started
+        from vmrtool.catalog.paths import display, path_key, printable
+        from vmrtool.cli.console import verbose
+        from vmrtool.indexing.report import Noted, Settled, Started
 
         self.progress.follow(event)
         if isinstance(event, Noted):
             text = f"note: {printable(event.text)}"
             self._console.print(text, style="yellow", markup=False)
             return
+        if verbose and isinstance(event, Settled):
+            text = f"{event.outcome} {display(path_key(event.path))}"
+            self._console.print(printable(text), style="dim", markup=False)
         if isinstance(event, Started):
             self._told = time.monotonic()
             if self._console.is_terminal and self.progress.done < self.progress.videos:

@@ -9,6 +9,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from vmrtool.cli import completion
+from vmrtool.cli.console import message_console
+
 if TYPE_CHECKING:
     from vmrtool.assets.progress import Progress
 
@@ -17,7 +20,9 @@ models_app = typer.Typer(
 )
 
 JsonOption = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
-NamesArgument = Annotated[list[str], typer.Argument(metavar="NAME...")]
+NamesArgument = Annotated[
+    list[str], typer.Argument(metavar="NAME...", autocompletion=completion.names)
+]
 
 
 @models_app.command("list")
@@ -32,7 +37,15 @@ def list_(as_json: JsonOption = False) -> None:
         "models",
         ("name", "features", "weights"),
         [
-            (row["name"], row["backbone"] or "", "here" if row["weights"] else "to be trained")
+            (
+                row["name"],
+                row["backbone"] or "",
+                "none needed"
+                if row["name"] == "labels"
+                else "here"
+                if row["weights"]
+                else "to be trained",
+            )
             for row in told["models"]
         ],
     )
@@ -59,14 +72,29 @@ def list_(as_json: JsonOption = False) -> None:
 
 
 @models_app.command()
-def info(name: Annotated[str, typer.Argument(metavar="NAME")], as_json: JsonOption = False) -> None:
+def info(
+    name: Annotated[str, typer.Argument(metavar="NAME", autocompletion=completion.names)],
+    as_json: JsonOption = False,
+) -> None:
     """All about one: preprocessing, terms, source, checksum, where its file is."""
     from vmrtool.assets.listing import details
 
     told = details(name, _backbones())
+    if told["kind"] == "model" and "labels" in told["settings"]:
+        told["classes"] = _classes()
     if _as_json(as_json, told):
         return
-    if told["kind"] == "model":
+    if "classes" in told:
+        rows = [
+            ("model", f"{name}: zero-shot, by the names of the backbone's classes"),
+            ("recipe", told["recipe"]),
+            ("card", told["card"] or "none"),
+            *(
+                (f"classes of {backbone}", ", ".join(names))
+                for backbone, names in told["classes"].items()
+            ),
+        ]
+    elif told["kind"] == "model":
         rows = [
             ("model", name),
             ("features", told["backbone"] or "not said"),
@@ -97,12 +125,11 @@ def info(name: Annotated[str, typer.Argument(metavar="NAME")], as_json: JsonOpti
 @models_app.command()
 def pull(names: NamesArgument, as_json: JsonOption = False) -> None:
     """Download what is not here yet, and compare its checksum."""
-    from rich.console import Console
 
     from vmrtool.cli.downloads import Downloads
     from vmrtool.errors import VmrtoolError
 
-    console = Console(stderr=True, highlight=False, soft_wrap=True)
+    console = message_console()
     rows: list[dict[str, Any]] = []
     failed: list[tuple[str, VmrtoolError]] = []
     for name in names:
@@ -131,7 +158,9 @@ def pull(names: NamesArgument, as_json: JsonOption = False) -> None:
 
 @models_app.command()
 def verify(
-    names: Annotated[list[str] | None, typer.Argument(metavar="[NAME...]")] = None,
+    names: Annotated[
+        list[str] | None, typer.Argument(metavar="[NAME...]", autocompletion=completion.names)
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Compare the checksums of the files that are here."""
@@ -204,6 +233,15 @@ def _backbones() -> dict[str, dict[str, Any]]:
         name: {"dim": info.dim, "preprocessing": info.preprocessing.to_json()}
         for name, info in BACKBONES.items()
     }
+
+
+def _classes() -> dict[str, list[str]]:
+    """Class names of the published backbones that have them, in the order of their scores."""
+    from vmrtool.features.class_head import class_names
+    from vmrtool.features.published import BACKBONES
+
+    named = {name: list(class_names(name)) for name in BACKBONES}
+    return {name: names for name, names in named.items() if names}
 
 
 def _as_json(asked: bool, told: dict[str, Any]) -> bool:

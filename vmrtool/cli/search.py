@@ -10,6 +10,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from vmrtool.cli import completion
+from vmrtool.cli.console import message_console
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
@@ -24,6 +27,14 @@ class Format(StrEnum):
     table = "table"
     json = "json"
     jsonl = "jsonl"
+    csv = "csv"
+    tsv = "tsv"
+    m3u = "m3u"
+    mpv = "mpv"
+    vtt = "vtt"
+    srt = "srt"
+    edl = "edl"
+    paths = "paths"
 
 
 def search(
@@ -32,14 +43,19 @@ def search(
     ] = None,
     queries: Annotated[
         str | None,
-        typer.Option(metavar="FILE|-", help="Answer one query a line, one JSON object a line."),
+        typer.Option(metavar="FILE|-", help="Answer one query a line."),
     ] = None,
     catalog: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="The catalog; else the nearest vmrtool.db.")
+        list[Path] | None,
+        typer.Option(metavar="FILE", help="The catalog, or several; else the nearest vmrtool.db."),
     ] = None,
     model: Annotated[
         str | None,
-        typer.Option(metavar="NAME|RUN|FILE", help="The grounding model; else the catalog's own."),
+        typer.Option(
+            metavar="NAME|RUN|FILE",
+            help="The grounding model; else the catalog's own.",
+            autocompletion=completion.models,
+        ),
     ] = None,
     top: Annotated[int, typer.Option(min=1, help="Most moments in all.")] = 10,
     shortlist: Annotated[int, typer.Option(min=1, help="Videos to look into.")] = 50,
@@ -48,7 +64,22 @@ def search(
     ] = 4,
     per_video: Annotated[int, typer.Option(min=1, help="Most moments of one video.")] = 3,
     video: Annotated[
-        str | None, typer.Option(metavar="GLOB", help="Only videos whose name or path fits.")
+        str | None,
+        typer.Option(
+            metavar="GLOB",
+            help="Only videos whose name or path fits.",
+            autocompletion=completion.videos,
+        ),
+    ] = None,
+    since: Annotated[
+        str | None,
+        typer.Option(
+            metavar="DATE", help="Only videos whose files were last changed then or later."
+        ),
+    ] = None,
+    duration: Annotated[
+        str | None,
+        typer.Option(metavar="MIN-MAX", help="Only videos so long, in seconds; 30-, -120 do too."),
     ] = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
     output: Annotated[
@@ -57,10 +88,27 @@ def search(
             "--format", help="How to answer.", show_default="table on a terminal, else json"
         ),
     ] = None,
+    html: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE", help="Also write a page to look at: pictures, curves, videos."
+        ),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="The same as --format json.")] = False,
+    file: Annotated[
+        Path | None,
+        typer.Option(
+            "--output",
+            "-o",
+            metavar="FILE",
+            help="Write to a file, in the format of its suffix unless told.",
+        ),
+    ] = None,
+    null: Annotated[
+        bool, typer.Option("-0", "--null", help="With --format paths: end each with a NUL byte.")
+    ] = False,
 ) -> None:
     """Find the moments that a sentence describes, best first."""
-    from rich.console import Console
 
     from vmrtool.errors import UsageError
     from vmrtool.search.query import query_words
@@ -78,28 +126,41 @@ def search(
         asked = [query]
     else:
         asked = _read_queries(str(queries))
-    write = _writer(output, as_json=as_json, many=queries is not None)
-    messages = Console(stderr=True, soft_wrap=True, highlight=False)
+    write = _writer(output, file, as_json=as_json, many=queries is not None, null=null)
+    messages = message_console()
 
-    from vmrtool.search.engine import open_searcher
+    from vmrtool.report.answers import AnswersPage
+    from vmrtool.search.shards import open_archive
 
     with _pooling_shown(messages) as on_vectors:
-        searcher = open_searcher(catalog, model, device, on_vectors=on_vectors)
+        searcher = open_archive(catalog or (), model, device, on_vectors=on_vectors)
     with searcher:
+        page = None if html is None else AnswersPage(html, searcher.evidence, Path.cwd())
         for note in searcher.notes:
             messages.print(f"note: {note}", style="yellow", markup=False)
-        for text in asked:
-            result = searcher.search(
-                # Bytes that are not UTF-8 come in as surrogates, which JSON cannot carry.
-                text.encode("utf-8", "surrogateescape").decode("utf-8", "replace"),
-                top=top,
-                shortlist=shortlist,
-                windows_per_video=windows_per_video,
-                per_video=per_video,
-                video=video,
-            )
-            _warn(messages, result)
-            write(result)
+
+        def answers() -> Iterator[SearchResult]:
+            for text in asked:
+                result = searcher.search(
+                    # Bytes that are not UTF-8 come in as surrogates, which JSON cannot carry.
+                    text.encode("utf-8", "surrogateescape").decode("utf-8", "replace"),
+                    top=top,
+                    shortlist=shortlist,
+                    windows_per_video=windows_per_video,
+                    per_video=per_video,
+                    video=video,
+                    since=since,
+                    duration=duration,
+                )
+                _warn(messages, result)
+                if page is not None:
+                    page.add(result)
+                yield result
+
+        write(answers())
+        if page is not None:
+            page.write()
+            messages.print(f"page: {html}", markup=False)
 
 
 def _read_queries(source: str) -> Iterable[str]:
@@ -137,21 +198,35 @@ def _lines(source: str, name: str) -> Iterator[str]:
         raise UsageError(f"{name}: not UTF-8 text ({error.reason})") from error
 
 
-def _writer(output: Format | None, *, as_json: bool, many: bool) -> Callable[[SearchResult], None]:
-    """What writes an answer to stdout: in the format asked for, else in the one that fits there."""
-    from rich.console import Console
+def _writer(
+    output: Format | None, file: Path | None, *, as_json: bool, many: bool, null: bool
+) -> Callable[[Iterable[SearchResult]], None]:
+    """What writes the answers: in the format asked for, else in the one that fits the place.
 
-    from vmrtool.report.jsonout import write_json, write_jsonl
-    from vmrtool.report.table import moments_table
+    Raises:
+        UsageError: the options do not go together, or no format is known by the file's suffix.
+    """
+    from vmrtool.cli.answers import write_file, write_stdout, write_table
+    from vmrtool.errors import UsageError
+    from vmrtool.report.formats import FORMATS, format_of
 
-    chosen = Format.json if as_json else output
+    if as_json and output not in (None, Format.json):
+        raise UsageError(f"--json and --format {output} do not go together")
+    chosen = "json" if as_json else None if output is None else output.value
     if chosen is None:
-        chosen = Format.table if sys.stdout.isatty() else Format.json
-    if chosen is Format.table:
-        console = Console(highlight=False)
-        return lambda result: console.print(moments_table(result, Path.cwd()))
-    as_text = write_jsonl if many or chosen is Format.jsonl else write_json
-    return lambda result: as_text(result.to_dict(), sys.stdout)
+        chosen = format_of(file) if file else "table" if sys.stdout.isatty() else "json"
+    if null and chosen != "paths":
+        raise UsageError("-0 goes with --format paths")
+    if chosen == "table":
+        return lambda answers: write_table(answers, file)
+    write = FORMATS["jsonl" if chosen == "json" and many else chosen].write
+    if null:
+        from vmrtool.report.paths import write_paths_null
+
+        write = write_paths_null
+    if file is not None:
+        return lambda answers: write_file(answers, write, file)
+    return lambda answers: write_stdout(answers, write)
 
 
 @contextmanager

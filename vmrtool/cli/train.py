@@ -8,6 +8,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from vmrtool.cli import completion
+from vmrtool.cli.console import message_console
+
 if TYPE_CHECKING:
     from vmrtool.training.grid import Cell
     from vmrtool.training.start import TrainingResult
@@ -20,6 +23,7 @@ def train(
             "--dataset",
             metavar="NAME|FILE",
             help="charades, activitynet, or a JSONL file; repeatable.",
+            autocompletion=completion.datasets,
         ),
     ],
     out: Annotated[Path, typer.Option("--out", metavar="RUN", help="Run folder to write.")],
@@ -71,6 +75,7 @@ def train(
         typer.Option(
             metavar="NAME|FILE",
             help="Settings: a model's name or a TOML file.",
+            autocompletion=completion.models,
             show_default="a named data set's own",
         ),
     ] = None,
@@ -124,11 +129,12 @@ def train(
     ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
 ) -> None:
-    """Train a grounding model; RUN is then a model for `search` and `eval`."""
+    """Train a grounding model; RUN is then a model for `search` and `eval`.
+
+    Under torchrun each process trains on a share of every batch.
+    """
     import sys
     from functools import partial
-
-    from rich.console import Console
 
     from vmrtool.cli import report_error
     from vmrtool.cli.index import print_summary, run_index
@@ -147,12 +153,19 @@ def train(
     from vmrtool.text.given import read_given_vectors
     from vmrtool.text.states import text_model_settings
     from vmrtool.training.grid import plan_runs
+    from vmrtool.training.processes import (
+        device_of_process,
+        joined_processes,
+        number_of_process,
+    )
     from vmrtool.training.recipes import load_recipe
     from vmrtool.training.settings import make_settings
     from vmrtool.training.start import require_words
     from vmrtool.training.start import train as train_model
 
-    console = Console(stderr=True, soft_wrap=True, highlight=False)
+    rank, world = number_of_process()
+    console = message_console()
+    console.quiet = console.quiet or rank > 0
     changes = [] if glove is None else ["network.query_encoder=glove"]
     if text_model is not None:
         if glove is not None:
@@ -178,6 +191,11 @@ def train(
                 "--weights are a backbone's, for --videos; features are given as they are"
             )
     else:
+        if world > 1:
+            raise UsageError(
+                "--videos is for one process, and torchrun has started several",
+                remedy="index first: vmrtool index DIR; then train on that catalog",
+            )
         stores = features or [find_catalog(create=True)]
         if len(stores) > 1:
             raise UsageError(
@@ -212,43 +230,48 @@ def train(
         "annotations": None if annotations is None else str(annotations.resolve()),
         "features": [str(path.resolve()) for path in stores],
     }
-    chosen, reason = choose_device(device)
+    chosen, reason = choose_device(device_of_process(device))
+    reason += f"; {world} processes" if world > 1 else ""
     if held is None and settings.training.validation_share > 0:
         # The same videos are set aside for every seed, variant and blind twin.
         whole, held = split_by_video(whole, settings.training.validation_share, seed=0)
     runs: list[dict[str, Any]] = []
     failed: list[dict[str, Any]] = []
-    for number, cell in enumerate(cells, start=1):
-        if len(cells) > 1:
-            console.print(f"run {number} of {len(cells)}: {cell.folder}", style="bold")
-        try:
-            with TrainDisplay(console, f"{chosen} ({reason})") as display:
-                result = train_model(
-                    whole,
-                    held,
-                    cell.settings,
-                    out / cell.folder,
-                    measure=measure,
-                    given=given,
-                    seed=cell.seed,
-                    blind=cell.blind,
-                    device=chosen,
-                    resume=resume,
-                    source=source,
-                    report=display.report,
-                )
-        except KeyboardInterrupt:
-            console.print(f"interrupted; {out} is saved: go on with --resume")
-            raise typer.Exit(130) from None
-        except DivergedError as error:
-            if len(cells) == 1:
-                raise
-            # A grid of days must not stand still over one run.
-            report_error(str(error), error.remedy)
-            folder = str((out / cell.folder).resolve())
-            failed.append({"folder": folder, "error": str(error), "remedy": error.remedy})
-        else:
-            runs.append(_as_json(cell, result))
+    with joined_processes(chosen) as processes:
+        for number, cell in enumerate(cells, start=1):
+            if len(cells) > 1:
+                console.print(f"run {number} of {len(cells)}: {cell.folder}", style="bold")
+            try:
+                with TrainDisplay(console, f"{chosen} ({reason})") as display:
+                    result = train_model(
+                        whole,
+                        held,
+                        cell.settings,
+                        out / cell.folder,
+                        measure=measure,
+                        given=given,
+                        seed=cell.seed,
+                        blind=cell.blind,
+                        device=chosen,
+                        resume=resume,
+                        source=source,
+                        report=display.report,
+                        processes=processes,
+                    )
+            except KeyboardInterrupt:
+                console.print(f"interrupted; {out} is saved: go on with --resume")
+                raise typer.Exit(130) from None
+            except DivergedError as error:
+                if len(cells) == 1:
+                    raise
+                # A grid of days must not stand still over one run.
+                report_error(str(error), error.remedy)
+                folder = str((out / cell.folder).resolve())
+                failed.append({"folder": folder, "error": str(error), "remedy": error.remedy})
+            else:
+                runs.append(_as_json(cell, result))
+    if rank > 0:
+        return
     if as_json or not sys.stdout.isatty():
         document = {"schema": "vmrtool.train/1", "out": str(out.resolve()), "runs": runs}
         typer.echo(json.dumps(document | {"failed": failed}))

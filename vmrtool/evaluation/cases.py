@@ -17,6 +17,7 @@ from vmrtool.errors import MediaError, UsageError
 from vmrtool.evaluation.evaluate import Contestant, Evaluation
 from vmrtool.evaluation.metrics import truths_of
 from vmrtool.files import whole
+from vmrtool.grounding.checkpoint import GroundingModel
 from vmrtool.media.probe import VIDEO_SUFFIXES, probe
 from vmrtool.media.stills import stills
 from vmrtool.report.cases import Answer, Case, draw_case, still_count
@@ -105,9 +106,9 @@ def write_cases(
         if contestants:
             dataset = parts[part].select([index])
             seen = contestants[0].shown(dataset, zeroed=zeroed, shuffled=shuffled).videos[0]
-            curves = snippet_curves(
-                contestants[0].models[0], seen.features, seen.cells, sample.query
-            )
+            model = contestants[0].models[0]
+            if isinstance(model, GroundingModel):  # the zero-shot model has no such curves
+                curves = snippet_curves(model, seen.features, seen.cells, sample.query)
             file = seen.file
         file = videos[sample.vid] if videos is not None else file
         pictures: list[NDArray[np.uint8]] = []

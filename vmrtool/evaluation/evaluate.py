@@ -7,18 +7,22 @@ from typing import Any
 
 import torch
 
-from vmrtool.assets import find_model
+from vmrtool.assets import ModelRef, find_model
+from vmrtool.catalog import Catalog
 from vmrtool.datasets.dataset import Dataset
 from vmrtool.datasets.prior import PriorSpan
-from vmrtool.errors import ModelError
+from vmrtool.errors import CatalogError, ModelError
 from vmrtool.evaluation.baselines import PROTOCOLS, RANDOM, prior_spans, whole_video
-from vmrtool.evaluation.corpus import hit_kind, score_corpus
+from vmrtool.evaluation.calibration import calibration
+from vmrtool.evaluation.corpus import Answers, hit_kind, score_corpus
 from vmrtool.evaluation.groups import BREAKDOWNS
 from vmrtool.evaluation.metrics import Prediction, score_each, truths_of
 from vmrtool.evaluation.printed import PrintedTable
 from vmrtool.evaluation.rows import Figures, Row, breakdown, joined
 from vmrtool.evaluation.within import predict
-from vmrtool.grounding.checkpoint import ExtractorSpec, GroundingModel, load_model
+from vmrtool.grounding.checkpoint import ExtractorSpec, load_model
+from vmrtool.search.label_model import open_labels
+from vmrtool.search.labels import LabelModel, Model
 
 SCHEMA = "vmrtool.eval/1"
 RANDOM_DRAWS = 10
@@ -29,7 +33,7 @@ class Contestant:
     """A trained method: one model a seed. `blind` models are tested on zeros, as trained."""
 
     name: str
-    models: tuple[GroundingModel, ...]
+    models: tuple[Model, ...]
 
     @property
     def blind(self) -> bool:
@@ -49,13 +53,19 @@ class Contestant:
         return dataset.shuffled() if shuffled else dataset
 
 
-def load_contestant(ref: str, device: torch.device, variant: str | None = None) -> Contestant:
+def load_contestant(
+    ref: str,
+    device: torch.device,
+    variant: str | None = None,
+    stores: Callable[[], Sequence[Path]] = tuple,
+) -> Contestant:
     """A model by zoo name, run folder or file; a folder of runs with several seeds is one method.
 
     Args:
         ref: what names it.
         device: where its networks go.
         variant: refuse models of another one.
+        stores: asked where the features lie, for a model that depends on them.
 
     Raises:
         MissingError, ModelError: there is no such model, it cannot be used, or is of another
@@ -68,9 +78,30 @@ def load_contestant(ref: str, device: torch.device, variant: str | None = None) 
             folder.resolve().name, tuple(load_model(p, device, variant=variant) for p in seeds)
         )
     found = find_model(ref)
+    if found.zero_shot:
+        return Contestant(found.name, (_zero_shot(found, stores(), variant),))
     return Contestant(
         found.name, (load_model(found.require_checkpoint(), device, variant=variant),)
     )
+
+
+def _zero_shot(ref: ModelRef, stores: Sequence[Path], variant: str | None) -> LabelModel:
+    """The model labels for the features of a catalog, the first of several."""
+    if variant is not None:
+        raise ModelError(f"model '{ref.name}' is zero-shot and of no variant, not {variant}")
+    if not stores:
+        raise ModelError(
+            f"model '{ref.name}' needs to know the features", remedy="Name a catalog: --catalog DB"
+        )
+    try:
+        catalog = Catalog.open(stores[0])
+    except CatalogError as error:
+        raise ModelError(
+            f"model '{ref.name}' reads the features of a catalog: {error}",
+            remedy="Index the videos, and give the catalog: --catalog DB",
+        ) from error
+    with catalog:
+        return open_labels(ref, catalog)
 
 
 @dataclass(frozen=True)
@@ -78,10 +109,12 @@ class Evaluation:
     """The rows of an evaluation, and what the first of them answered to every query.
 
     `answers` are, of the models and then of others, the first run's, in the order of the rows.
+    `calibrations` are, where archives were searched, of the models' scores: row and figures.
     """
 
     rows: tuple[Row, ...]
     answers: tuple[tuple[Prediction, ...], ...]
+    calibrations: tuple[tuple[str, dict[str, Any]], ...] = ()
 
     def to_json(
         self,
@@ -119,6 +152,9 @@ class Evaluation:
             document["printed"] = printed.to_json()
         if corpus:
             document["hit"] = hit_kind(samples)
+            document["calibration"] = [
+                {"method": method, **found} for method, found in self.calibrations
+            ]
         if by is not None:
             groups = breakdown(self.rows, [BREAKDOWNS[by](sample) for sample in samples])
             document["breakdown"] = {"by": by, "rows": groups}
@@ -158,9 +194,11 @@ def evaluate(
     truths = truths_of(samples, truth)
     rows: list[Row] = []
     answers: list[tuple[Prediction, ...]] = []
+    calibrations: list[tuple[str, dict[str, Any]]] = []
     for contestant in contestants:
         runs = []
         answered: list[tuple[Prediction, ...]] = []
+        scored: Answers = []
         for model in contestant.models:
             found: list[Prediction] = []
             archives: list[Figures] = []
@@ -169,7 +207,7 @@ def evaluate(
                 shown = contestant.shown(part, zeroed=zeroed, shuffled=shuffled)
                 found += predict(model, shown, progress=progress)
                 if corpus:
-                    archives.append(score_corpus(model, shown, progress=progress))
+                    archives.append(score_corpus(model, shown, progress=progress, answers=scored))
             runs.append(score_each(found, truths) | joined(archives))
             answered.append(tuple(found))
         answers.append(answered[0])
@@ -179,6 +217,8 @@ def evaluate(
         )
         label += " (shuffled)" if shuffled and not (zeroed or contestant.blind) else ""
         rows.append(Row(contestant.name + label, tuple(runs)))
+        if scored:
+            calibrations.append((contestant.name + label, calibration(scored)))
     for name, found in others:
         rows.append(Row(name, (score_each(found, truths),)))
         answers.append(tuple(found))
@@ -188,10 +228,10 @@ def evaluate(
         draws = (draw(samples, seed) for seed in range(RANDOM_DRAWS))
         rows.append(Row(name, tuple(score_each(found, truths) for found in draws)))
     rows.append(Row("whole-video", (score_each(whole_video(samples), truths),)))
-    return Evaluation(tuple(rows), tuple(answers))
+    return Evaluation(tuple(rows), tuple(answers), tuple(calibrations))
 
 
-def check_fit(model: GroundingModel, dataset: Dataset) -> None:
+def check_fit(model: Model, dataset: Dataset) -> None:
     """Raises ModelError where the data set's features are not those the model was trained on."""
     differences = []
     if dataset.extractor is not None:

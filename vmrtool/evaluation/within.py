@@ -4,15 +4,15 @@ from collections.abc import Callable
 
 from vmrtool.datasets.dataset import Dataset
 from vmrtool.evaluation.metrics import Prediction, score, truths_of
-from vmrtool.grounding.checkpoint import GroundingModel
 from vmrtool.search.grounding import ground_videos
+from vmrtool.search.labels import Model
 from vmrtool.search.merging import Order
 
 _GROUP = 256  # pairs between two reports of progress
 
 
 def predict(
-    model: GroundingModel,
+    model: Model,
     dataset: Dataset,
     *,
     top: int = 5,
@@ -57,6 +57,6 @@ def predict(
     return predictions
 
 
-def measure(model: GroundingModel, dataset: Dataset) -> dict[str, float]:
+def measure(model: Model, dataset: Dataset) -> dict[str, float]:
     """R@{1,5} at IoU {0.3, 0.5, 0.7} and mIoU of a model, against the truth as published."""
     return score(predict(model, dataset), truths_of(dataset.samples, "raw"))

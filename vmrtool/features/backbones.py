@@ -16,6 +16,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from vmrtool.errors import MissingError, ModelError, UsageError
+from vmrtool.features.class_head import ClassHead, class_head
 from vmrtool.features.dense import TrunkStream
 from vmrtool.features.device import choose_device, choose_precision
 from vmrtool.features.i3d import InceptionI3D
@@ -55,6 +56,7 @@ class Backbone:
         device: where it computes.
         layers: the trunk without padding in time, for dense sampling; empty where it has none.
         precision: "float32" or "bfloat16" (features leave in float32 all the same).
+        head: its last layer by itself; None where it has none, or none with class names.
     """
 
     def __init__(
@@ -66,8 +68,10 @@ class Backbone:
         device: torch.device,
         precision: str,
         settings: Mapping[str, Any] | None = None,
+        head: ClassHead | None = None,
     ) -> None:
         self.info = info
+        self.head = head
         self.weights_sha256 = weights_sha256
         self.settings = dict(settings or {})
         self.device = device
@@ -147,6 +151,7 @@ class Backbone:
             device=device,
             precision=self.precision,
             settings=self.settings,
+            head=self.head,
         )
 
     def compile(self) -> None:
@@ -208,6 +213,7 @@ def load_backbone(
         device=place,
         precision=precision,
         settings=built.settings,
+        head=class_head(name, built.tensors, _own_names(loaded)),
     )
 
 
@@ -282,6 +288,12 @@ def _weights_path(name: str, weights: Path | str | None) -> Path:
     if path is None:
         raise MissingError(f"model '{name}' has no backbone weights here")
     return path
+
+
+def _own_names(loaded: Weights) -> list[str] | None:
+    """Class names that a backbone of this project brings with it."""
+    about = loaded.metadata.get("backbone")
+    return about.get("class_names") if isinstance(about, dict) else None
 
 
 def _own_info(path: Path, loaded: Weights) -> tuple[BackboneInfo, float]:

@@ -100,6 +100,7 @@ class Extractor:
         self.stride = backbone.info.stride if stride is None else stride
         self.sampling = sampling
         self.timeout_s = timeout_s
+        self._asked_batch_size = batch_size
         self.batch_size = batch_size or fitting_batch_size(want, backbone.device)
         try:
             check_stride(self.stride, want.frames)
@@ -118,6 +119,16 @@ class Extractor:
                     remedy=f"Use a stride of {STEP}, 16, 32 or 64, or --sampling windows.",
                 )
         self._backbones = [backbone, *(backbone.on(d) for d in devices if d != backbone.device)]
+
+    def on(self, device: torch.device) -> "Extractor":
+        """The same extractor on another device."""
+        return Extractor(
+            self.backbone.on(device),
+            stride=self.stride,
+            sampling=self.sampling,
+            batch_size=self._asked_batch_size,
+            timeout_s=self.timeout_s,
+        )
 
     @property
     def settings(self) -> dict[str, Any]:

@@ -203,7 +203,7 @@ def _read(path: Path) -> tuple[dict[str, Any], dict[str, torch.Tensor]]:
 def _empty_network(config: GroundingConfig) -> GroundingNetwork:
     """A network to be filled, made without disturbing anybody's random numbers."""
     with torch.random.fork_rng(devices=[]):
-        return GroundingNetwork(config)
+        return GroundingNetwork(config, initial=False)
 
 
 def _fill(network: GroundingNetwork, weights: dict[str, torch.Tensor], path: Path) -> None:

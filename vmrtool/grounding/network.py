@@ -87,8 +87,8 @@ class GroundingNetwork(nn.Module):
     feature_mean: Tensor
     feature_scale: Tensor
 
-    def __init__(self, config: GroundingConfig) -> None:
-        """Initial values follow torch's global seed."""
+    def __init__(self, config: GroundingConfig, *, initial: bool = True) -> None:
+        """Initial values follow torch's global seed; without `initial` they wait to be loaded."""
         super().__init__()
         self.config = config
         dim, width = config.dim, config.attended_width
@@ -129,7 +129,8 @@ class GroundingNetwork(nn.Module):
         self.start_mlp = _mlp(dim + fused, dim, config.dropout)
         self.end_mlp = _mlp(dim + fused, dim, config.dropout)
         self.segment_mlp = _mlp(fused, dim, config.dropout) if config.segments else None
-        self.apply(_initialise)
+        if initial:  # orthogonal matrices are a third of a second that a search need not wait
+            self.apply(_initialise)
         # Small beside what the snippets show: with N(0, 1) attention first follows positions, and
         # training takes longer to look at the content.
         nn.init.normal_(self.positions.weight, std=0.1)
@@ -143,7 +144,8 @@ class GroundingNetwork(nn.Module):
                 linear=config.match,
                 detach=config.detach_retrieval,
             )
-            self.retrieval.apply(_initialise)
+            if initial:
+                self.retrieval.apply(_initialise)
 
     def set_word_vectors(self, matrix: Tensor) -> None:
         """Start from given word vectors (V, word_dim), row by row of the vocabulary.

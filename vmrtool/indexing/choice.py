@@ -3,12 +3,16 @@
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from vmrtool.assets import SILENT, Progress, find_asset, find_model, weights_path, zoo
 from vmrtool.catalog import Catalog
 from vmrtool.errors import AssetError, ModelError, UsageError, VmrtoolError
+from vmrtool.features.class_head import head_key
 from vmrtool.indexing.source import ExtractorSource
+
+if TYPE_CHECKING:
+    from vmrtool.features.backbones import Backbone
 
 DEFAULT_BACKBONE = "i3d"
 DEFAULT_MODEL = "charades"
@@ -168,7 +172,7 @@ class _Finder:
                 + "; ".join(misfits),
                 remedy="Give the backbone weights that it was trained with: --weights FILE.",
             )
-        if spec is None and self.for_search:
+        if spec is None and self.for_search and not model.zero_shot:
             self.tell(
                 f"note: model '{name}' has no grounding weights here yet: the videos can be "
                 "indexed for it, and searched once it is trained"
@@ -196,7 +200,13 @@ class _Finder:
         if not self.for_search:
             return source
         model = _fitting(source, before.model, self.read_spec)
-        if model is None:
+        head = head_key(source.weights_sha256) in source.remember
+        if model is None and head:
+            self.tell(
+                "note: no grounding model for these features is here; search will take the "
+                "zero-shot model labels until one is trained (`vmrtool train`)"
+            )
+        elif model is None:
             ready = ", ".join(name for name in zoo() if _is_here(name))
             self.tell(
                 "note: no grounding model for these features is here; search needs one: train it "
@@ -270,6 +280,7 @@ class _Finder:
                 "stride": extractor.stride,
                 "sampling": sampling,
                 "precision": chosen,
+                **_head_of(network),
             },
         )
 
@@ -314,6 +325,13 @@ class _Finder:
         asset = find_asset(published)
         self.tell(f"weights: {asset.file} of {asset.homepage} ({asset.licence})")
         return path
+
+
+def _head_of(network: "Backbone") -> dict[str, Any]:
+    """The backbone's last layer, for the zero-shot model; nothing where it has none with names."""
+    if network.head is None:
+        return {}
+    return {head_key(network.weights_sha256): network.head.to_json()}
 
 
 def _is_here(name: str) -> bool:

@@ -7,6 +7,7 @@ from pathlib import Path
 from vmrtool.catalog import Catalog
 from vmrtool.catalog.paths import absolute, path_key, relative_key
 from vmrtool.catalog.rows import FoundFile, VideoRow
+from vmrtool.catalog.upkeep import remove
 from vmrtool.indexing.claims import Claims
 from vmrtool.indexing.discovery import Discovery, as_found, discover, excluded
 from vmrtool.indexing.hosts import only_host
@@ -24,9 +25,9 @@ def index(
     exclude: Sequence[str] = (),
     shard: Shard | None = None,
     retry_failed: bool = False,
+    prune: bool = False,
     workers: int = 1,
     timeout_s: float | None = None,
-    prune: bool = False,
     force: bool = False,
     on_event: Callable[[Event], None] = lambda event: None,
 ) -> IndexReport:
@@ -42,11 +43,11 @@ def index(
         exclude: globs of what to leave out.
         shard: only this part of the videos.
         retry_failed: try again what failed before; else it stays failed until its file changes.
+        prune: take the videos out of the catalog that are gone from these folders, but for those
+            below a root where not one video is left: its disk may not be mounted.
         workers: videos decoded at the same time.
         timeout_s: seconds that opening a video may take; None for a usual value. The extractor has
             its own.
-        prune: forget the videos below `roots` whose files are gone, but for those below a root
-            where not one video is left: its disk may not be mounted.
         force: write to a catalog on a network disk that another host has left as its own.
         on_event: told what happens, from any thread.
 
@@ -84,8 +85,11 @@ def index(
             catalog.collect_garbage()
         in_scope = {row.id for row in known}
         missing = [row for row in catalog.videos(state="missing") if row.id in in_scope]
-        if prune and missing:
-            missing = _pruned(catalog, missing, places, on_event)
+        removed = 0
+        if prune:
+            gone, missing = _gone(catalog, missing, places, on_event)
+            removed = len(gone)
+            remove(catalog, gone)
         pending = catalog.videos(state="pending")
         if pending:
             folders = ", ".join(sorted({str(row.root) for row in pending}))
@@ -105,6 +109,7 @@ def index(
         failed=tuple(sorted(run.failed, key=lambda row: path_key(row.path))) if run else (),
         seconds_of_video=run.seconds if run else 0.0,
         elapsed_s=time.monotonic() - started,
+        removed=removed,
     )
 
 
@@ -141,28 +146,28 @@ def _seen(
     return sorted(videos.values(), key=lambda file: path_key(file.path)), gone
 
 
-def _pruned(
+def _gone(
     catalog: Catalog,
     missing: Sequence[VideoRow],
     roots: Sequence[Path],
     on_event: Callable[[Event], None],
-) -> list[VideoRow]:
-    """Forgets missing videos; returns those that are kept, since all of their root is missing."""
+) -> tuple[list[VideoRow], list[VideoRow]]:
+    """Parts missing videos into those gone from roots with others, and those of empty roots."""
     there = [row.path for row in catalog.videos() if row.state != "missing"]
     gone: list[VideoRow] = []
-    kept: list[VideoRow] = []
+    spared: list[VideoRow] = []
     for row in missing:
         root = next(root for root in roots if row.path == root or _below(root, row.path))
-        (gone if any(_below(root, path) for path in there) else kept).append(row)
-    if kept:
+        (gone if any(_below(root, path) for path in there) else spared).append(row)
+    if spared:
         on_event(
             Noted(
-                f"{len(kept)} missing videos are kept: nothing is left where they lay, so that a "
-                "disk may not be mounted; `vmrtool catalog forget` drops them all the same"
+                f"{len(spared)} missing videos are kept: nothing is left where they lay, so that a "
+                "disk may not be mounted; `vmrtool catalog remove --missing` drops them all the "
+                "same"
             )
         )
-    catalog.forget(gone)
-    return kept
+    return gone, spared
 
 
 def _below(root: Path, path: Path) -> bool:

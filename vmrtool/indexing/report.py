@@ -71,7 +71,8 @@ Event = Started | Opened | Decoded | Settled | Noted
 class IndexReport:
     """What `index` did. Counts are of videos; `missing` are known ones whose files are gone.
 
-    `seconds_of_video` is the length of what was decoded in this run, `elapsed_s` how long it took.
+    `seconds_of_video` is the length of what was decoded in this run, `elapsed_s` how long it took,
+    `removed` how many missing ones were taken out of the catalog.
     """
 
     catalog: Path
@@ -83,6 +84,7 @@ class IndexReport:
     failed: tuple[FailureRow, ...]
     seconds_of_video: float
     elapsed_s: float
+    removed: int = 0
 
     @property
     def seen(self) -> int:
@@ -99,6 +101,7 @@ class IndexReport:
             "renamed": self.renamed,
             "copies": self.copies,
             "missing": self.missing,
+            "removed": self.removed,
             "failed": [failure_to_dict(failure) for failure in self.failed],
             "seconds_of_video": self.seconds_of_video,
             "elapsed_s": self.elapsed_s,

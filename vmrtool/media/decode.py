@@ -4,7 +4,7 @@ import heapq
 import math
 from collections import deque
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -33,6 +33,8 @@ _DISORDER = 4
 # after a tick was meant for it. AVI's units are whole frames, hence the cap.
 _MAX_SLACK_S = 1e-3
 _MIN_SLACK_S = 1e-6
+# Pictures may be due a little before the key frame that comes first in the file.
+_SEEK_MARGIN_S = 0.5
 
 
 class FrameReader:
@@ -58,8 +60,10 @@ class FrameReader:
         MediaError: stage 'open' on construction; 'decode' where not one frame decodes.
     """
 
-    def __init__(self, path: Path, *, fps: float, framing: Framing) -> None:
+    def __init__(self, path: Path, *, fps: float, framing: Framing, begin: float = 0.0) -> None:
+        """Ticks are at `begin` + k / fps; where the file can seek, what lies before is skipped."""
         self.path = path
+        self._begin = begin
         self.frames_decoded = 0
         self.ticks = 0
         self.first_time_s = 0.0
@@ -88,6 +92,8 @@ class FrameReader:
             claimed_s=self.claimed_s,
             joined=self._joined,
         )
+        if begin > 0:
+            self._skip_to(begin)
 
     def __enter__(self) -> "FrameReader":
         return self
@@ -118,12 +124,31 @@ class FrameReader:
         # A lone frame may be due before the container says that it starts.
         self.duration_s = self._clock.end or 1 / self._fps
         # A clip shorter than a tick still shows its picture.
-        yield from self._show(held, until=max(self.duration_s, 1 / self._fps))
+        yield from self._show(
+            held, until=max(self.duration_s, 0.0 if self._begin else 1 / self._fps)
+        )
         self.truncated = self._loss()
+
+    def _skip_to(self, time: float) -> None:
+        """Goes to a key frame before `time`, where the file's own times can be believed."""
+        container, stream, start = self._container, self._stream, start_of(self._container)
+        if start is None or self._joined or claimed_duration(container) is None:
+            return
+        offset = int((max(0.0, time - _SEEK_MARGIN_S) + start) / stream.time_base)
+        with suppress(FFmpegError, OSError):
+            container.seek(offset, stream=stream)
+            packet = next(container.demux(stream), None)
+            pts = None if packet is None else packet.pts
+            if pts is not None and float(pts * stream.time_base) - start <= time:
+                container.seek(offset, stream=stream)
+                return
+        # Some indexes lead past the time that was asked for: such a file is read from its start.
+        with suppress(FFmpegError, OSError):
+            container.seek(int(start * 1e6))
 
     def _show(self, frame: Any, until: float) -> Iterator[NDArray[np.uint8]]:
         """The picture of `frame`, once for each tick left before `until` seconds."""
-        end = math.ceil((until - self._slack) * self._fps)
+        end = math.ceil((until - self._begin - self._slack) * self._fps)
         if end > self.ticks:
             picture = self._picture(frame)
             while self.ticks < end:

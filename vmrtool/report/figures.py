@@ -32,6 +32,8 @@ def figure_tables(document: Mapping[str, Any]) -> list[FigureTable]:
         title = f"over the whole archive; a hit is {hit}"
         columns = ("method", *(name.removeprefix("corpus_") for name in over))
         tables.append(FigureTable(title, columns, tuple(_row(row, over) for row in searched)))
+    if "searches" in document:
+        tables.append(_searches(document))
     if "breakdown" in document:
         short = [name for name in within if name.startswith("R@1_")] + ["mIoU"]
         grouped = document["breakdown"]["rows"]
@@ -77,6 +79,21 @@ def _within(title: str, document: Mapping[str, Any], names: Sequence[str]) -> Fi
         count = "/".join(map(str, sorted(seeds)))
         notes.append(f"trained here: mean and standard deviation over {count} seeds")
     return FigureTable(title, ("method", *names), tuple(cells), tuple(notes))
+
+
+def _searches(document: Mapping[str, Any]) -> FigureTable:
+    rows = document["searches"]
+    figures = [name for name in rows[0] if name.startswith(("video_R", "corpus_R"))]
+    figures = [name for name in figures if not name.endswith("IoU0.3")]
+    cells = []
+    for row in rows:
+        way = f"{row['search']}, {row['pooling']}"
+        if len({other["dataset"] for other in rows}) > 1:
+            way = f"{row['dataset']}: {way}"
+        cells.append((way, f"{row['ms']:.0f}", *(f"{row[name]['mean']:.2f}" for name in figures)))
+    title = f"ways to search the archive, {rows[0]['pairs']} queries; ms is the median of a query"
+    columns = ("search", "ms", *(name.removeprefix("corpus_") for name in figures))
+    return FigureTable(title, columns, tuple(cells))
 
 
 def _row(row: Mapping[str, Any], names: Sequence[str]) -> tuple[str, ...]:

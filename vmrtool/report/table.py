@@ -21,8 +21,8 @@ def moments_table(result: SearchResult, base: Path | None = None) -> RenderableT
     Videos inside the folder `base` are named relative to it, others in full. Where there are no
     moments there is no table, only the two lines.
     """
-    heading = Text.assemble(("“" + result.query + "”", "bold"))
-    footing = Text(_looked_at(result), style="dim")
+    heading = Text.assemble((f"“{printable(result.query)}”", "bold"))
+    footing = Text(looked_at(result), style="dim")
     if not result.moments:
         return Group(heading, Text("no moments", style="yellow"), footing)
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, header_style="bold", show_edge=False)
@@ -34,7 +34,7 @@ def moments_table(result: SearchResult, base: Path | None = None) -> RenderableT
     for moment in result.moments:
         table.add_row(
             str(moment.rank),
-            Text(_name(moment, base)),
+            Text(name_of(moment, base)),
             Text(clock(moment.start), style="cyan"),
             Text(clock(moment.end), style="cyan"),
             Text.assemble(f"{moment.score:.3f} ", (bar(moment.score), "green")),
@@ -49,11 +49,11 @@ def bar(share: float, cells: int = _BAR_CELLS) -> str:
     return ("█" * full + (_EIGHTHS[rest] if rest else "")).ljust(cells)
 
 
-def _looked_at(result: SearchResult) -> str:
+def looked_at(result: SearchResult) -> str:
     """One line on how the answer came about, in counts."""
     return " · ".join(
         (
-            f"model {result.model}",
+            f"model {printable(result.model)}" + (" (zero-shot)" if result.zero_shot else ""),
             _count(result.videos_searched, "video") + " searched",
             f"{result.shortlisted} shortlisted",
             _count(result.windows_grounded, "window") + " grounded",
@@ -66,7 +66,7 @@ def _count(number: int, noun: str) -> str:
     return f"{number:,} {noun}" + ("" if number == 1 else "s")
 
 
-def _name(moment: Moment, base: Path | None) -> str:
+def name_of(moment: Moment, base: Path | None) -> str:
     """The video's name as shown: relative to `base` where it lies inside, printable throughout."""
     path = Path(moment.video)
     if base is not None and path.is_relative_to(base):

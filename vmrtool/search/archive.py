@@ -11,9 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vmrtool.catalog.rows import StoredWindow
-from vmrtool.grounding.checkpoint import GroundingModel
 from vmrtool.search.grounding import NMS_IOU, WindowFeatures, encode_queries, ground_windows
 from vmrtool.search.index import VectorIndex
+from vmrtool.search.labels import Model
 from vmrtool.search.merging import Candidate, merge
 from vmrtool.search.pooling import Load, pool_contents
 from vmrtool.search.windows import Window, owner
@@ -38,6 +38,7 @@ class Archive:
         vectors: list[NDArray[np.float32]] = []
         video_of: list[int] = []
         window_of: list[int] = []
+        spans: list[NDArray[np.int32]] = []
         ordered = sorted(windows, key=lambda w: (w.content_hash, w.first))
         for content, group in groupby(ordered, key=lambda w: w.content_hash):
             stored = list(group)
@@ -46,6 +47,7 @@ class Archive:
                 # Windows overlap; a stretch is kept once, from the window that answers for it.
                 own = owner(tiles, window.spans + window.first) == number
                 vectors.append(window.vectors[own])
+                spans.append(window.spans[own])
                 window_of += [number] * int(own.sum())
                 video_of += [len(self.contents)] * int(own.sum())
             self.contents.append(content)
@@ -55,11 +57,12 @@ class Archive:
             if vectors
             else None
         )
+        self._spans = np.concatenate(spans) if spans else np.zeros((0, 2), np.int32)
 
     @classmethod
     def in_memory(
         cls,
-        model: GroundingModel,
+        model: Model,
         videos: Mapping[str, tuple[NDArray[np.floating], NDArray[np.float64]]],
     ) -> "Archive":
         """An archive of features (N, Dv) and cells (N, 2) in seconds that are in memory."""
@@ -72,9 +75,28 @@ class Archive:
         pooled = pool_contents(model, counts, load)
         return cls((window for windows in pooled for window in windows), load)
 
+    def shortlist(
+        self,
+        model: Model,
+        query: str,
+        shortlist: int,
+        only: Collection[str] | None = None,
+    ) -> list[tuple[str, float]]:
+        """The contents that `find` would look into, best first, with the cosines they stand by."""
+        if self._index is None:
+            return []
+        vector = encode_queries(model, [query]).vectors[0].float().cpu().numpy()
+        return [
+            (self.contents[video], self._index.likeness(vector, video))
+            for video in self._index.shortlist(vector, shortlist, self._allowed(only))
+        ]
+
+    def _allowed(self, only: Collection[str] | None) -> NDArray[np.bool_] | None:
+        return None if only is None else np.array([name in only for name in self.contents])
+
     def find(
         self,
-        model: GroundingModel,
+        model: Model,
         query: str,
         *,
         shortlist: int = 50,
@@ -96,9 +118,8 @@ class Archive:
             return Findings({}, 0)
         asked = encode_queries(model, [query])
         vector = asked.vectors[0].float().cpu().numpy()
-        allowed = None if only is None else np.array([name in only for name in self.contents])
         looked_into: list[tuple[int, list[Window]]] = []
-        for video in self._index.shortlist(vector, shortlist, allowed):
+        for video in self._index.shortlist(vector, shortlist, self._allowed(only)):
             chosen = self._index.best_windows(vector, video, windows_per_video)
             looked_into.append((video, [self._windows[video][number] for number in chosen]))
         loaded = [
@@ -113,3 +134,36 @@ class Archive:
                 windows, [next(found) for _ in windows], top=per_video, nms_iou=NMS_IOU
             )
         return Findings(moments, len(loaded))
+
+    def alike(
+        self, model: Model, query: str, *, shortlist: int = 50, per_video: int = 3
+    ) -> Findings:
+        """What similarity alone finds: the pooled stretches most like the query, none grounded.
+
+        The moments are stretches as they were pooled, their score the cosine, brought to [0, 1].
+        """
+        if self._index is None:
+            return Findings({}, 0)
+        vector = encode_queries(model, [query]).vectors[0].float().cpu().numpy()
+        moments = {}
+        for video in self._index.shortlist(vector, shortlist):
+            content, tiles = self.contents[video], self._windows[video]
+            rows, cosines = self._index.stretches(vector, video)
+            # Of many stretches few are wanted; the best hundred leave enough that do not overlap.
+            best = np.argsort(-cosines, kind="stable")[:100]
+            found = []
+            for row, cosine in zip(rows[best], cosines[best], strict=True):
+                first, n = tiles[self._index.window_of(int(row))]
+                low, high = (int(place) for place in self._spans[row])
+                cells = self._load(content, first, n).cells
+                found.append(
+                    Candidate(
+                        *(first + low, first + high, float(cells[low, 0]), float(cells[high, 1])),
+                        similarity=float(cosine),
+                        grounding=0.0,
+                        presence=None,
+                        score=(1.0 + float(cosine)) / 2,
+                    )
+                )
+            moments[content] = merge([(0, 0)], [found], top=per_video, nms_iou=NMS_IOU)
+        return Findings(moments, 0)

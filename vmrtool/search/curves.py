@@ -25,6 +25,17 @@ class Curves:
     inside: NDArray[np.float32] | None
 
 
+@dataclass(frozen=True)
+class Evidence:
+    """What stands behind a moment: its video's length in seconds, and the curves of the query.
+
+    `curves` is None where the model gives no probabilities of starts and ends.
+    """
+
+    duration: float
+    curves: Curves | None
+
+
 @torch.inference_mode()
 def snippet_curves(
     model: GroundingModel,
@@ -39,6 +50,7 @@ def snippet_curves(
     """
     windows = cut(features, cells, model.config.max_snippets)
     asked = encode_queries(model, [query]).encoded
+    assert asked is not None
     tiles = [(window.first, len(window)) for window in windows]
     heard = owner(tiles, np.arange(len(features))[:, None].repeat(2, axis=1))
     curves = np.zeros((3, len(features)), np.float32)

@@ -1,21 +1,27 @@
 """The searcher: a catalog and a model kept warm, asked one query after another."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 from types import TracebackType
 
+import torch
+
 from vmrtool.catalog import Catalog
+from vmrtool.catalog.connection import broken
 from vmrtool.catalog.paths import base64_unless_utf8, display, path_key
 from vmrtool.catalog.rows import StoredWindow, VideoRow
-from vmrtool.catalog.videos import matches
 from vmrtool.config import find_catalog
 from vmrtool.errors import CatalogError, MissingError, UsageError
 from vmrtool.features.device import choose_device
 from vmrtool.grounding.checkpoint import GroundingModel, load_model
 from vmrtool.indexing.choice import DEFAULT_MODEL
 from vmrtool.search.archive import Archive, Findings
+from vmrtool.search.curves import Evidence, snippet_curves
+from vmrtool.search.filters import VideoFilter, video_filter
 from vmrtool.search.fitting import choose_extractor, choose_model
+from vmrtool.search.label_model import announcement, open_labels
+from vmrtool.search.labels import LabelModel, Model
 from vmrtool.search.merging import Candidate
 from vmrtool.search.pooling import catalog_loader, pool_catalog, store_vectors, vectors_key
 from vmrtool.search.query import query_words
@@ -32,7 +38,7 @@ def open_searcher(
     *,
     on_vectors: OnVectors = lambda done, total: None,
 ) -> "Searcher":
-    """Opens a catalog to be searched; public as `vmrtool.open`.
+    """Opens a catalog to be searched.
 
     Videos indexed since the last search have their vectors made now, once for each model.
 
@@ -48,10 +54,25 @@ def open_searcher(
         ModelError: not a model, or one that does not fit the catalog's features.
         UsageError: no such device.
     """
-    path = find_catalog(None if catalog is None else Path(catalog))
+    return open_catalog(
+        find_catalog(None if catalog is None else Path(catalog)),
+        None if model is None else str(model),
+        device,
+        on_vectors,
+    )
+
+
+Load = Callable[[Path, torch.device], GroundingModel]
+"""Reads a model's file; several searchers may share what it gives."""
+
+
+def open_catalog(
+    path: Path, model: str | None, device: str, on_vectors: OnVectors, load: Load = load_model
+) -> "Searcher":
+    """A searcher over the catalog at `path`; raises as `open_searcher`."""
     opened = Catalog.open(path)
     try:
-        return Searcher(opened, None if model is None else str(model), device, on_vectors)
+        return Searcher(opened, model, device, on_vectors, load)
     except BaseException:
         opened.close()
         raise
@@ -65,13 +86,19 @@ class Searcher:
     """
 
     def __init__(
-        self, catalog: Catalog, model: str | None, device: str, on_vectors: OnVectors
+        self,
+        catalog: Catalog,
+        model: str | None,
+        device: str,
+        on_vectors: OnVectors,
+        load: Load = load_model,
     ) -> None:
         """Takes an open catalog, which is closed with this; `open_searcher` is the way in."""
         self._catalog = catalog
         self._wanted = model
         self._device, _ = choose_device(device)
         self._on_vectors = on_vectors
+        self._load = load
         self.refresh()
 
     def __enter__(self) -> "Searcher":
@@ -98,7 +125,7 @@ class Searcher:
             VmrtoolError: as `open_searcher`.
         """
         self.notes: tuple[str, ...] = ()
-        self._loaded: tuple[GroundingModel, Archive] | None = None
+        self._loaded: tuple[Model, Archive] | None = None
         self._videos: dict[str, list[VideoRow]] = {}
         rows = [row for row in self._catalog.videos() if row.state != "missing"]
         ref = self._wanted or self._catalog.model or DEFAULT_MODEL
@@ -113,7 +140,12 @@ class Searcher:
         if not rows:
             self.notes = ("The catalog holds no videos yet. Add some: vmrtool index DIR",)
             return
-        model = load_model(chosen.require_checkpoint(), self._device)
+        model: Model
+        if chosen.zero_shot:
+            model = open_labels(chosen, self._catalog)
+            self.notes += (announcement(model),)
+        else:
+            model = self._load(chosen.require_checkpoint(), self._device)
         extractor = choose_extractor(self._catalog, model, ref)
         windows = self._windows(model, extractor.id)
         contents = {window.content_hash for window in windows}
@@ -122,12 +154,13 @@ class Searcher:
                 self._videos.setdefault(row.content_hash, []).append(row)
         archive = Archive(
             (window for window in windows if window.content_hash in self._videos),
-            catalog_loader(self._catalog, extractor.id),
+            catalog_loader(self._catalog, extractor.id, model),
         )
         self._loaded = (model, archive)
+        self._extractor = extractor.id
         self._note_unsearched(rows, ref)
 
-    def _windows(self, model: GroundingModel, extractor: int) -> list[StoredWindow]:
+    def _windows(self, model: Model, extractor: int) -> list[StoredWindow]:
         """All windows with vectors; those the catalog lacks are made, and stored if they can be."""
         key = vectors_key(model)
         lacking = len(self._catalog.without_vectors(key, extractor))
@@ -152,7 +185,10 @@ class Searcher:
                 for windows in pool_catalog(self._catalog, model, extractor):
                     unstored += windows
                     count()
-        return self._catalog.load_vectors(key, extractor) + unstored
+        stored = self._catalog.load_vectors(key, extractor)
+        if stored and stored[0].vectors.shape[1] != model.config.retrieval_dim:
+            raise broken(self._catalog.path, "vectors of another width than the model's")
+        return stored + unstored
 
     def _note_unsearched(self, rows: list[VideoRow], ref: str) -> None:
         """Says so where videos that did not fail have no features for the model."""
@@ -177,6 +213,10 @@ class Searcher:
         windows_per_video: int = 4,
         per_video: int = 3,
         video: str | None = None,
+        since: str | None = None,
+        duration: str | None = None,
+        *,
+        among: Collection[str] | None = None,
     ) -> SearchResult:
         """Finds the moments that a sentence describes, in one ranking over the whole archive.
 
@@ -191,9 +231,13 @@ class Searcher:
             per_video: most moments of one video.
             video: look only into videos whose path, path below the indexed folder, or name fits
                 this glob.
+            since: only into those whose files were last changed then or later, ISO 8601.
+            duration: only into those so long: "MIN-MAX" in seconds, either may be left out.
+            among: look only into these contents; they need not be in this archive.
 
         Raises:
-            UsageError: the query is empty or holds no word, or a number is below 1.
+            UsageError: the query is empty or holds no word, a number is below 1, or since or
+                duration cannot be read.
         """
         began = time.perf_counter()
         words = query_words(query)
@@ -205,28 +249,30 @@ class Searcher:
         ):
             if value < 1:
                 raise UsageError(f"{name} is {value}; it must be at least 1")
-        chosen = {
-            content: rows
-            for content, all_rows in self._videos.items()
-            if (rows := [row for row in all_rows if video is None or matches(row, video)])
-        }
+        wanted = video_filter(video, since, duration)
+        chosen = self._chosen(wanted)
         notes: list[str] = []
         unknown: list[str] = []
         findings = Findings({}, 0)
         if self._videos and not chosen:
-            notes.append(f"No video fits '{video}'.")
+            notes.append(f"No video fits {wanted}.")
         if self._loaded is not None and chosen:
             model, archive = self._loaded
+            only = None if len(chosen) == len(archive.contents) else set(chosen)
+            if among is not None:
+                only = {content for content in among if content in chosen}
             unknown = model.unknown_words(words)
             if len(words) > model.config.max_words:
                 notes.append(f"Only the first {model.config.max_words} words of the query count.")
+            if isinstance(model, LabelModel) and (far := model.note(query)) is not None:
+                notes.append(far)
             findings = archive.find(
                 model,
                 query,
                 shortlist=shortlist,
                 windows_per_video=windows_per_video,
                 per_video=per_video,
-                only=None if video is None else chosen.keys(),
+                only=only,
             )
         found = [
             (candidate, row)
@@ -246,7 +292,75 @@ class Searcher:
             moments=tuple(_moment(rank, *pair) for rank, pair in enumerate(found[:top], start=1)),
             unknown_words=tuple(unknown),
             notes=tuple(notes),
+            zero_shot=self._loaded is not None and isinstance(self._loaded[0], LabelModel),
         )
+
+    def evidence(self, moment: Moment, query: str) -> Evidence | None:
+        """What the network says of a found moment's whole video; None where that is not searched.
+
+        Raises:
+            CatalogError: the video's features are gone from the catalog.
+        """
+        for content, rows in self._videos.items():
+            row = next((row for row in rows if row.path == moment.path), None)
+            if row is None or self._loaded is None:
+                continue
+            n = self._catalog.snippet_count(content, self._extractor)
+            model, curves = self._loaded[0], None
+            stored = catalog_loader(self._catalog, self._extractor, model)(content, 0, n)
+            if isinstance(model, GroundingModel):
+                curves = snippet_curves(model, stored.features, stored.cells, query)
+            return Evidence(row.duration_s or float(stored.cells[-1, 1]), curves)
+        return None
+
+    # For one search over several catalogs -----------------------------------------------------
+
+    @property
+    def catalog(self) -> Path:
+        """The catalog's file."""
+        return self._catalog.path
+
+    @property
+    def model_sha256(self) -> str | None:
+        """The SHA-256 of the model's file; None where there are no videos to ask it about."""
+        return None if self._loaded is None else self._loaded[0].sha256
+
+    @property
+    def videos(self) -> list[VideoRow]:
+        """The videos that are searched."""
+        return [row for rows in self._videos.values() for row in rows]
+
+    def leave_out(self, paths: Collection[Path]) -> None:
+        """Does not search these videos, until the next `refresh`."""
+        kept = {
+            content: [row for row in rows if row.path not in paths]
+            for content, rows in self._videos.items()
+        }
+        self._videos = {content: rows for content, rows in kept.items() if rows}
+
+    def shortlist(
+        self,
+        query: str,
+        shortlist: int,
+        video: str | None = None,
+        since: str | None = None,
+        duration: str | None = None,
+    ) -> list[tuple[str, float]]:
+        """The contents that `search` would look into, best first, with their cosines."""
+        if self._loaded is None:
+            return []
+        model, archive = self._loaded
+        chosen = self._chosen(video_filter(video, since, duration))
+        only = None if len(chosen) == len(archive.contents) else set(chosen)
+        return archive.shortlist(model, query, shortlist, only)
+
+    def _chosen(self, wanted: VideoFilter) -> dict[str, list[VideoRow]]:
+        """The videos that fit, by content."""
+        return {
+            content: rows
+            for content, all_rows in self._videos.items()
+            if (rows := [row for row in all_rows if wanted.fits(row)])
+        }
 
 
 def _moment(rank: int, candidate: Candidate, row: VideoRow) -> Moment:

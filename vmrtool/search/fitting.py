@@ -4,12 +4,16 @@ from vmrtool.assets import ModelRef, find_model, zoo
 from vmrtool.catalog import Catalog
 from vmrtool.catalog.rows import ExtractorRow
 from vmrtool.errors import MissingError, ModelError
-from vmrtool.grounding.checkpoint import ExtractorSpec, GroundingModel
+from vmrtool.grounding.checkpoint import ExtractorSpec
 from vmrtool.indexing.choice import DEFAULT_MODEL
+from vmrtool.search.label_model import LABELS, has_head
+from vmrtool.search.labels import Model
 
 
 def choose_model(catalog: Catalog, wanted: str | None) -> ModelRef:
     """The model to search with: the one asked for, else the catalog's own, else the default.
+
+    Where that is not here, it is the zero-shot model, if the catalog's features have class scores.
 
     Raises:
         MissingError: there is no such model, or it has no weights here.
@@ -17,12 +21,15 @@ def choose_model(catalog: Catalog, wanted: str | None) -> ModelRef:
     ref = wanted or catalog.model
     if ref is not None:
         model = find_model(ref)
-        model.require_checkpoint()
+        if not model.zero_shot:
+            model.require_checkpoint()
         return model
     if DEFAULT_MODEL in zoo():
         model = find_model(DEFAULT_MODEL)
         if model.checkpoint is not None:
             return model
+    if LABELS in zoo() and has_head(catalog):
+        return find_model(LABELS)
     extractor = catalog.extractor
     features = f" for its features (backbone {extractor.backbone})" if extractor else ""
     raise MissingError(
@@ -33,7 +40,7 @@ def choose_model(catalog: Catalog, wanted: str | None) -> ModelRef:
     )
 
 
-def choose_extractor(catalog: Catalog, model: GroundingModel, ref: str) -> ExtractorRow:
+def choose_extractor(catalog: Catalog, model: Model, ref: str) -> ExtractorRow:
     """The extractor whose features the model reads: the one in use where it fits, else the latest.
 
     `catalog` has been indexed; `ref` is how the model is called, as `find_model` takes it.

@@ -12,10 +12,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from vmrtool.grounding.checkpoint import GroundingModel
 from vmrtool.grounding.decoding import decode_output, span_presence
 from vmrtool.grounding.network import EncodedQuery
 from vmrtool.grounding.queries import pad_words
+from vmrtool.search.labels import LabelModel, Model
 from vmrtool.search.merging import Candidate, Order, merge
 from vmrtool.search.windows import Window, tile_windows
 
@@ -39,9 +39,12 @@ class WindowFeatures:
 
 @dataclass(frozen=True)
 class Queries:
-    """Queries ready to be grounded: encoded, Q rows, and their unit vectors (Q, d)."""
+    """Queries ready to be grounded: encoded, Q rows, and their vectors (Q, d).
 
-    encoded: EncodedQuery
+    Those of a network are unit vectors; the zero-shot model has the vectors alone.
+    """
+
+    encoded: EncodedQuery | None
     vectors: torch.Tensor
 
 
@@ -51,8 +54,11 @@ def batch_size(device: torch.device) -> int:
 
 
 @torch.inference_mode()
-def encode_queries(model: GroundingModel, queries: Sequence[str]) -> Queries:
+def encode_queries(model: Model, queries: Sequence[str]) -> Queries:
     """Encodes queries; words the model does not know become `<unk>`."""
+    if isinstance(model, LabelModel):
+        rows = np.stack([model.query_vector(query) for query in queries])
+        return Queries(None, torch.from_numpy(rows))
     words, mask = pad_words([model.words(query) for query in queries], model.config.max_words)
     encoded = model.network.encode_query(words.to(model.device), mask.to(model.device))
     return Queries(encoded, model.network.retrieval.query_vector(encoded.content, encoded.mask))
@@ -92,7 +98,7 @@ def batches(
 
 @torch.inference_mode()
 def ground_windows(
-    model: GroundingModel,
+    model: Model,
     windows: Sequence[WindowFeatures],
     queries: Queries,
     query_of: Sequence[int],
@@ -103,6 +109,13 @@ def ground_windows(
     snippets counted from the video's first. A window may be given several times, for several
     queries.
     """
+    if isinstance(model, LabelModel):
+        asked_for = queries.vectors.numpy()
+        return [
+            model.ground(window.features, window.cells, window.first, asked_for[query])
+            for window, query in zip(windows, query_of, strict=True)
+        ]
+    assert queries.encoded is not None
     network, device = model.network, model.device
     found: list[list[Candidate]] = [[] for _ in windows]
     for chosen, features, mask in batches(windows, batch_size(device), model.config.max_snippets):
@@ -149,7 +162,7 @@ def ground_windows(
 
 
 def ground_videos(
-    model: GroundingModel,
+    model: Model,
     videos: Sequence[tuple[NDArray[np.floating], NDArray[np.float64]]],
     queries: Sequence[str],
     pairs: Sequence[tuple[int, int]],
@@ -186,7 +199,7 @@ def ground_videos(
 
 
 def ground(
-    model: GroundingModel,
+    model: Model,
     features: NDArray[np.floating],
     cells: NDArray[np.float64],
     query: str,

@@ -57,15 +57,30 @@ class VectorIndex:
                 return [int(video) for video in distinct[np.argsort(place)][:videos]]
             reach = min(total, 8 * reach)
 
+    def likeness(self, query: NDArray[np.float32], video: int) -> float:
+        """The cosine of a video's best stretch with a query, which orders the shortlist."""
+        low, high = int(self._bounds[video]), int(self._bounds[video + 1])
+        return float((self._index.reconstruct_n(low, high - low) @ query).max())
+
     def best_windows(self, query: NDArray[np.float32], video: int, most: int) -> list[int]:
         """The numbers of a video's windows whose best stretches fit the query best, in time order.
 
         At most `most` are given; of equal ones the earlier.
         """
-        low, high = int(self._bounds[video]), int(self._bounds[video + 1])
-        cosines = self._index.reconstruct_n(low, high - low) @ query
-        windows = self._window_of[low:high]
+        rows, cosines = self.stretches(query, video)
+        windows = self._window_of[rows]
         starts = np.flatnonzero(np.diff(windows, prepend=-1))
         best = np.maximum.reduceat(cosines, starts)
         order = np.argsort(-best, kind="stable")[:most]
         return sorted(windows[starts[order]].tolist())
+
+    def stretches(
+        self, query: NDArray[np.float32], video: int
+    ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+        """The numbers of a video's vectors, as they were given, and their cosines with a query."""
+        low, high = int(self._bounds[video]), int(self._bounds[video + 1])
+        return np.arange(low, high), self._index.reconstruct_n(low, high - low) @ query
+
+    def window_of(self, vector: int) -> int:
+        """The number of a vector's window in its video."""
+        return int(self._window_of[vector])

@@ -11,11 +11,12 @@ import torch
 from numpy.typing import NDArray
 
 from vmrtool.catalog import Catalog
+from vmrtool.catalog.connection import broken
 from vmrtool.catalog.rows import StoredWindow
 from vmrtool.errors import CatalogError
-from vmrtool.grounding.checkpoint import GroundingModel
 from vmrtool.grounding.pooling import stretches
 from vmrtool.search.grounding import WindowFeatures, batch_size, batches
+from vmrtool.search.labels import LabelModel, Model
 from vmrtool.search.windows import tile_windows
 
 _TILING = "half-overlap"  # how windows are cut; part of the vectors' key
@@ -25,14 +26,14 @@ Load = Callable[[str, int, int], WindowFeatures]
 """Gives the window (first, n) of a content."""
 
 
-def vectors_key(model: GroundingModel) -> str:
+def vectors_key(model: Model) -> str:
     """The key under which a catalog keeps a model's vectors; another model, another key."""
     return f"{model.sha256} {_TILING}"
 
 
 @torch.inference_mode()
 def pool_windows(
-    model: GroundingModel, windows: Sequence[WindowFeatures]
+    model: Model, windows: Sequence[WindowFeatures]
 ) -> list[tuple[NDArray[np.float32], NDArray[np.int32]]]:
     """The pooled stretches of each window.
 
@@ -40,6 +41,8 @@ def pool_windows(
         For each window unit vectors (P, d), and the spans (P, 2) they stand for: first and last
         snippet, counted from the window's first.
     """
+    if isinstance(model, LabelModel):
+        return [model.pool(window.features) for window in windows]
     pooled = {}
     for chosen, features, mask in batches(
         windows, batch_size(model.device), model.config.max_snippets
@@ -55,7 +58,7 @@ def pool_windows(
 
 
 def pool_contents(
-    model: GroundingModel, contents: Iterable[tuple[str, int]], load: Load
+    model: Model, contents: Iterable[tuple[str, int]], load: Load
 ) -> Iterator[list[StoredWindow]]:
     """Yields, content by content, the windows of videos with their pooled vectors.
 
@@ -74,8 +77,8 @@ def pool_contents(
     return (list(windows) for _, windows in groupby(pooled(), key=lambda w: w.content_hash))
 
 
-def catalog_loader(catalog: Catalog, extractor: int) -> Load:
-    """Reads windows from a catalog, as one extractor made their features."""
+def catalog_loader(catalog: Catalog, extractor: int, model: Model) -> Load:
+    """Reads windows from a catalog, as one extractor made their features, for a model."""
 
     def load(content_hash: str, first: int, n: int) -> WindowFeatures:
         stored = catalog.features(content_hash, extractor, first, n)
@@ -84,23 +87,25 @@ def catalog_loader(catalog: Catalog, extractor: int) -> Load:
                 f"{catalog.path}: features of content {content_hash[:12]} are gone",
                 remedy="the catalog was changed while it was being searched: search again",
             )
+        if stored.features.shape[1] != model.config.video_dim:
+            raise broken(
+                catalog.path, f"features of content {content_hash[:12]} have another width"
+            )
         return WindowFeatures(stored.features, stored.cells, first)
 
     return load
 
 
-def pool_catalog(
-    catalog: Catalog, model: GroundingModel, extractor: int
-) -> Iterator[list[StoredWindow]]:
+def pool_catalog(catalog: Catalog, model: Model, extractor: int) -> Iterator[list[StoredWindow]]:
     """Yields the windows that a catalog lacks for a model, content by content; stores nothing."""
     lacking = catalog.without_vectors(vectors_key(model), extractor)
     contents = [(content, catalog.snippet_count(content, extractor)) for content in lacking]
-    return pool_contents(model, contents, catalog_loader(catalog, extractor))
+    return pool_contents(model, contents, catalog_loader(catalog, extractor, model))
 
 
 def store_vectors(
     catalog: Catalog,
-    model: GroundingModel,
+    model: Model,
     extractor: int,
     on_video: Callable[[], None] = lambda: None,
 ) -> None:

@@ -53,8 +53,10 @@ class Moment:
 class SearchResult:
     """The answer to one query: its moments, best first, and what was looked at to find them.
 
+    `catalog` is the catalog's file; where several were searched it is the first of `catalogs`.
     `unknown_words` are the words of the query that the model has never seen; `notes` are sentences
-    on what else the user should know. Neither is part of the JSON.
+    on what else the user should know; `zero_shot` says that no grounding model answered, but class
+    names. None of these is part of the JSON.
     """
 
     query: str
@@ -67,14 +69,17 @@ class SearchResult:
     moments: tuple[Moment, ...]
     unknown_words: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+    zero_shot: bool = False
+    catalogs: tuple[str, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
-        """The answer as the JSON object `vmrtool.search/1`."""
+        """The answer as the JSON object `vmrtool.search/1`; `catalogs` only where there are any."""
         return {
             "schema": SCHEMA,
             "query": self.query,
             "model": self.model,
             "catalog": self.catalog,
+            **({"catalogs": list(self.catalogs)} if self.catalogs else {}),
             "videos_searched": self.videos_searched,
             "shortlisted": self.shortlisted,
             "windows_grounded": self.windows_grounded,

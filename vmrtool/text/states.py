@@ -1,7 +1,10 @@
 """Queries as the frozen token states of a sentence-transformers model, for words never seen."""
 
 import json
+import os
+from collections.abc import Sequence
 from functools import cache, lru_cache
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -52,6 +55,27 @@ def token_states(name: str, sentence: str, most: int) -> NDArray[np.float32]:
         MissingError: the extra is not installed, or there is no such model.
     """
     return _states(name, sentence)[:most].astype(np.float32)
+
+
+def sentence_vectors(name: str, sentences: Sequence[str]) -> NDArray[np.float32]:
+    """The model's own vectors of sentences, float32 (n, width).
+
+    Raises:
+        MissingError: the extra is not installed, or there is no such model.
+    """
+    model = _model(name)
+    return np.asarray(model.encode(list(sentences), show_progress_bar=False), np.float32)
+
+
+def text_model_here(name: str) -> bool:
+    """Whether the extra is installed and the model is on this machine; neither is loaded for it."""
+    if find_spec("sentence_transformers") is None:
+        return False
+    home = Path(os.environ.get("HF_HOME") or Path.home() / ".cache" / "huggingface")
+    hub = Path(os.environ.get("HF_HUB_CACHE") or home / "hub")
+    known = name if "/" in name else f"sentence-transformers/{name}"
+    folder = hub / f"models--{known.replace('/', '--')}" / "snapshots"
+    return Path(_place(name)).is_dir() or folder.is_dir()
 
 
 @lru_cache(maxsize=32768)

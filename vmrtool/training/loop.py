@@ -4,13 +4,14 @@ import math
 import signal
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
 from types import FrameType
 from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn.parallel import DistributedDataParallel
 
 from vmrtool.datasets.batches import Batch, BatchMaker
 from vmrtool.errors import DivergedError, UsageError
@@ -20,10 +21,13 @@ from vmrtool.grounding.network import GroundingNetwork
 from vmrtool.training.events import EventLog
 from vmrtool.training.folder import RunFolder
 from vmrtool.training.optimiser import clip_gradients, make_optimiser, rate_at
+from vmrtool.training.processes import Processes
 from vmrtool.training.settings import RetrievalSettings, RunSettings
+from vmrtool.training.shares import SharedLosses
 
 Figures = dict[str, float]
 Validate = Callable[[GroundingModel], Figures]
+ALONE = Processes()
 
 
 @dataclass(frozen=True)
@@ -82,6 +86,7 @@ class TrainingRun:
         *,
         validate: Validate | None = None,
         report: Report = lambda _: None,
+        processes: Processes = ALONE,
     ) -> None:
         """Takes over where the folder's state.pt stopped, if there is one.
 
@@ -93,6 +98,8 @@ class TrainingRun:
             validate: gives the figures of a model on the validation part, by which the best
                 epoch is kept; None keeps the last.
             report: is told of every step and epoch.
+            processes: those that train together, each with a share of every batch; the first
+                writes, validates and reports.
         """
         self.model = model
         self._network: GroundingNetwork = model.network
@@ -100,7 +107,8 @@ class TrainingRun:
         self._settings = settings
         self._folder = folder
         self._validate = validate
-        self._report = report
+        self._report = report if processes.writes else _unheard
+        self._processes = processes
         self._optimiser = make_optimiser(self._network, settings.training)
         self._at = _Progress()
         self._stop = False
@@ -108,9 +116,12 @@ class TrainingRun:
         if state is not None:
             self._network.load_state_dict(state["network"])
             self._optimiser.load_state_dict(state["optimiser"])
-            _set_random_state(state["random"])
             self._at = _Progress(**state["progress"])
-        folder.write_epochs(folder.epochs()[: self._at.epoch])
+        self._take_random_state(state)
+        self._losses = self._make_losses()
+        processes.wait()
+        if processes.writes:
+            folder.write_epochs(folder.epochs()[: self._at.epoch])
 
     @property
     def epoch(self) -> int:
@@ -130,11 +141,37 @@ class TrainingRun:
             DivergedError: a loss is not finite.
         """
         if not self._finished():
-            with self._interruptible(), EventLog(self._folder.events, self._at.epoch) as events:
+            with self._interruptible(), self._event_log() as events:
                 while not self._finished():
                     self._train_epoch()
                     self._end_epoch(events)
         return load_model(self._folder.best, self.model.device)
+
+    def _event_log(self) -> AbstractContextManager[EventLog | None]:
+        if not self._processes.writes:
+            return nullcontext()
+        return EventLog(self._folder.events, self._at.epoch)
+
+    def _make_losses(self) -> Callable[[Batch], dict[str, Tensor]]:
+        """What computes the losses of a batch, or this process's share of them."""
+        network, retrieval = self._network, self._settings.retrieval
+        if self._processes.alone:
+            return lambda batch: losses(network, batch.to(self.model.device), retrieval)
+        shared = SharedLosses(network, retrieval, self._processes)
+        return DistributedDataParallel(shared, find_unused_parameters=True)
+
+    def _take_random_state(self, state: dict[str, Any] | None) -> None:
+        """Goes on with the random state of dropout, each process with its own.
+
+        One that was not there before draws from a state that follows from the seed, its number
+        and how far the run is.
+        """
+        rank, at = self._processes.rank, self._at
+        known = [] if state is None else [state["random"], *state.get("others", [])]
+        if rank < len(known):
+            _set_random_state(known[rank])
+        elif rank:
+            torch.manual_seed(hash((torch.initial_seed(), rank, at.epoch, at.batch)) % 2**63)
 
     def _finished(self) -> bool:
         training = self._settings.training
@@ -170,7 +207,7 @@ class TrainingRun:
         device = self.model.device
         on_gpu = device.type == "cuda"
         with torch.autocast(device.type, dtype=torch.bfloat16, enabled=on_gpu):
-            parts = losses(self._network, batch.to(device), self._settings.retrieval)
+            parts = self._losses(batch)
         training = self._settings.training
         weights = {
             "start_end": training.start_end_weight,
@@ -180,10 +217,13 @@ class TrainingRun:
         loss = torch.stack([weights[name] * part for name, part in parts.items()]).sum()
         values = {"loss": float(loss.detach())}
         values |= {name: float(part.detach()) for name, part in parts.items()}
+        if not self._processes.alone:
+            values = self._processes.summed({**values, "stop": float(self._stop)})
+            self._stop = values.pop("stop") > 0  # all stop at one step
         if not math.isfinite(values["loss"]):
             self._refuse(batch, values)
         self._optimiser.zero_grad(set_to_none=True)
-        loss.backward()
+        (loss * self._processes.world).backward()  # gradients are averaged over processes
         if training.clip > 0:
             clip_gradients(self._network, training.clip)
         self._optimiser.step()
@@ -200,12 +240,12 @@ class TrainingRun:
             f"{self._folder.path}",
         )
 
-    def _end_epoch(self, events: EventLog) -> None:
+    def _end_epoch(self, events: EventLog | None) -> None:
         """Validates, keeps the model if it is the best, and saves everything."""
         means = self._means()
         rate = self._optimiser.param_groups[0]["lr"]
         self._network.eval()
-        figures = self._validate(self.model) if self._validate else {}
+        figures = self._figures()
         self._at.epoch += 1
         value = self._selected(figures)
         better = value > self._at.best
@@ -219,18 +259,32 @@ class TrainingRun:
         }
         if better:
             self._at.best, self._at.best_epoch = value, self._at.epoch
+        self._at.batch, self._at.sums, self._at.seconds = 0, {}, 0.0
+        if events is not None:
+            self._keep(record, figures, better)
+        self._save_state()
+        if events is not None:
+            events.write(record)
+        self._report(EpochReport(record))
+        if self._stop and self._processes.alone:  # several agree on it at their next step
+            raise KeyboardInterrupt
+
+    def _figures(self) -> Figures:
+        """What the first process measures on the validation part, told to all."""
+        figures = {}
+        if self._validate and self._processes.writes:
+            figures = self._validate(self.model)
+        told: Figures = self._processes.told(figures)
+        return told
+
+    def _keep(self, record: dict[str, Any], figures: Figures, better: bool) -> None:
+        """Writes the epoch's model, as the best too where it is, and its line."""
         record_of = {"epoch": self._at.epoch, "validation": figures}
         kept = replace(self.model, training={**self.model.training, **record_of})
         if better:
             save_model(self._folder.best, kept)
         save_model(self._folder.last, kept)
-        self._at.batch, self._at.sums, self._at.seconds = 0, {}, 0.0
         self._folder.write_epochs([*self._folder.epochs()[: self._at.epoch - 1], record])
-        self._save_state()
-        events.write(record)
-        self._report(EpochReport(record))
-        if self._stop:
-            raise KeyboardInterrupt
 
     def _selected(self, figures: Figures) -> float:
         """The figure that decides which epoch is best; without validation the latest is."""
@@ -249,11 +303,15 @@ class TrainingRun:
         return {name: value / max(1, self._at.batch) for name, value in self._at.sums.items()}
 
     def _save_state(self) -> None:
+        random, *others = self._processes.everyones(_random_state())
+        if not self._processes.writes:
+            return
         self._folder.save_state(
             {
                 "network": self._network.state_dict(),
                 "optimiser": self._optimiser.state_dict(),
-                "random": _random_state(),
+                "random": random,
+                "others": others,
                 "progress": vars(self._at),
             }
         )
@@ -263,7 +321,8 @@ class TrainingRun:
         """Lets a first Ctrl-C end the step under way, so that the state can be saved."""
 
         def stop(number: int, frame: FrameType | None) -> None:
-            if self._stop:  # a second one: the user does not want to wait
+            # A second one: the user does not want to wait. torchrun sends two of its own accord.
+            if self._stop and self._processes.alone:
                 raise KeyboardInterrupt
             self._stop = True
 
@@ -276,6 +335,10 @@ class TrainingRun:
             yield
         finally:
             signal.signal(signal.SIGINT, before)
+
+
+def _unheard(event: StartReport | StepReport | EpochReport) -> None:
+    """For those of several processes that do not talk to the user."""
 
 
 def losses(

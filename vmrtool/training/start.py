@@ -25,7 +25,8 @@ from vmrtool.text.states import state_width
 from vmrtool.text.vectors import word_matrix
 from vmrtool.text.vocabulary import Vocabulary, build_vocabulary
 from vmrtool.training.folder import RunFolder
-from vmrtool.training.loop import Figures, Report, StartReport, TrainingRun
+from vmrtool.training.loop import ALONE, Figures, Report, StartReport, TrainingRun
+from vmrtool.training.processes import Processes
 from vmrtool.training.ranking import fit_ranking_weights
 from vmrtool.training.settings import RunSettings
 
@@ -57,6 +58,7 @@ def train(
     resume: bool = False,
     source: Mapping[str, Any] | None = None,
     report: Report = lambda _: None,
+    processes: Processes = ALONE,
 ) -> TrainingResult:
     """Trains a grounding model and writes its run folder.
 
@@ -76,7 +78,8 @@ def train(
         seed: decides initial weights, order, mismatched pairs, augmentation and dropout.
         blind: replaces every feature by zero, in training as in validation.
         device: where to train.
-        resume: goes on with a run that the folder holds; a finished one is left as it is.
+        resume: goes on with a run that the folder holds; a finished one is left as it is. There may
+            be more processes than before, or fewer.
         source: where the data lies, for config.json: `vmrtool eval --table` finds it there.
         report: is told of the start and of every step and epoch.
 
@@ -104,24 +107,26 @@ def train(
     )
     settings = replace(settings, network=config.to_json())
     folder = RunFolder(out)
-    folder.prepare(
-        {
-            "vmrtool": __version__,
-            "torch": torch.__version__,
-            "settings": settings.to_json(),
-            "seed": seed,
-            "blind": blind,
-            "source": dict(source or {}),
-            "train": describe(dataset),
-            "validation": describe(validation) if validation else None,
-            "words": {
-                "vocabulary": len(vocabulary),
-                "source": given.source if given else None,
-                "given": len(given.vectors) if given else 0,
+    if processes.writes:
+        folder.prepare(
+            {
+                "vmrtool": __version__,
+                "torch": torch.__version__,
+                "settings": settings.to_json(),
+                "seed": seed,
+                "blind": blind,
+                "source": dict(source or {}),
+                "train": describe(dataset),
+                "validation": describe(validation) if validation else None,
+                "words": {
+                    "vocabulary": len(vocabulary),
+                    "source": given.source if given else None,
+                    "given": len(given.vectors) if given else 0,
+                },
             },
-        },
-        resume=resume,
-    )
+            resume=resume,
+        )
+    processes.wait()
     finished = folder.read_result()
     if finished is not None:
         best = load_model(folder.best, device)
@@ -169,13 +174,21 @@ def train(
         folder,
         validate=(lambda trained: measure(trained, validation)) if validation else None,
         report=report,
+        processes=processes,
     )
-    report(StartReport(folder.read_config(), run.epoch))
+    if processes.writes:
+        report(StartReport(folder.read_config(), run.epoch))
     best = run.run()
-    ranking = fit_ranking_weights(best, validation or dataset, settings.retrieval, seed=seed)
-    best = save_model(folder.best, replace(best, ranking=ranking, name=""))
+    if processes.writes:
+        ranking = fit_ranking_weights(best, validation or dataset, settings.retrieval, seed=seed)
+        best = save_model(folder.best, replace(best, ranking=ranking, name=""))
+        figures = best.training["validation"]
+        folder.write_result(
+            {"best_epoch": run.best_epoch, "epochs": run.epoch, "validation": figures}
+        )
+    processes.wait()
+    best = best if processes.writes else load_model(folder.best, device)
     figures = best.training["validation"]
-    folder.write_result({"best_epoch": run.best_epoch, "epochs": run.epoch, "validation": figures})
     return TrainingResult(folder.path, best, run.best_epoch, run.epoch, figures)
 
 

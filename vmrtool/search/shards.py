@@ -1,0 +1,226 @@
+"""Several catalogs in one search: a searcher each, asked side by side, and one ranking."""
+
+import os
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from dataclasses import replace
+from pathlib import Path
+from types import TracebackType
+from typing import overload
+
+import torch
+
+from vmrtool.config import find_catalog
+from vmrtool.errors import ModelError, UsageError
+from vmrtool.grounding.checkpoint import GroundingModel, load_model
+from vmrtool.search.curves import Evidence
+from vmrtool.search.engine import OnVectors, Searcher, open_catalog, open_searcher
+from vmrtool.search.query import query_words
+from vmrtool.search.result import Moment, SearchResult
+
+
+@overload
+def open_archive(
+    catalog: str | Path | None = None,
+    model: str | Path | None = None,
+    device: str = "auto",
+    *,
+    on_vectors: OnVectors = ...,
+) -> Searcher: ...
+@overload
+def open_archive(
+    catalog: Sequence[str | Path],
+    model: str | Path | None = None,
+    device: str = "auto",
+    *,
+    on_vectors: OnVectors = ...,
+) -> "Searcher | ShardedSearcher": ...
+def open_archive(
+    catalog: str | Path | Sequence[str | Path] | None = None,
+    model: str | Path | None = None,
+    device: str = "auto",
+    *,
+    on_vectors: OnVectors = lambda done, total: None,
+) -> "Searcher | ShardedSearcher":
+    """Opens one catalog or several to be searched; public as `vmrtool.open`.
+
+    Videos indexed since the last search have their vectors made now, once for each model.
+
+    Args:
+        catalog: its file; several are searched as one archive; None for $VMRTOOL_CATALOG or the
+            nearest vmrtool.db.
+        model: a model's name, run folder or file; None for the catalogs' own.
+        device: "auto", "cpu", "cuda" or "cuda:N".
+        on_vectors: is told how many of how many videos have their vectors made, catalog by catalog.
+
+    Raises:
+        MissingError: no catalog, no such model.
+        CatalogError: not a catalog, or a newer one.
+        ModelError: not a model, one that does not fit a catalog's features, or the catalogs have
+            different models.
+        UsageError: no such device, or a catalog is named twice.
+    """
+    if catalog is None or isinstance(catalog, (str, Path)):
+        return open_searcher(catalog, model, device, on_vectors=on_vectors)
+    if len(catalog) < 2:
+        only = catalog[0] if catalog else None
+        return open_searcher(only, model, device, on_vectors=on_vectors)
+    paths = [find_catalog(Path(each)) for each in catalog]
+    if len({path.resolve() for path in paths}) < len(paths):
+        raise UsageError("a catalog is named twice", remedy="Name each catalog once.")
+    load = _sharing()
+    with ExitStack() as opened:
+        ref = None if model is None else str(model)
+        searchers = [
+            opened.enter_context(open_catalog(path, ref, device, on_vectors, load))
+            for path in paths
+        ]
+        archive = ShardedSearcher(searchers)
+        opened.pop_all()
+    return archive
+
+
+def _sharing() -> Callable[[Path, torch.device], GroundingModel]:
+    """Reads each model's file once, for all searchers."""
+    read: dict[tuple[Path, torch.device], GroundingModel] = {}
+
+    def load(path: Path, device: torch.device) -> GroundingModel:
+        key = path.resolve(), device
+        if key not in read:
+            read[key] = load_model(path, device)
+        return read[key]
+
+    return load
+
+
+class ShardedSearcher:
+    """Several catalogs asked as one; used as a `Searcher` is.
+
+    It answers as a searcher over their merger would: the shortlist is that of all videos together,
+    and only what is on it is looked into. A file that several catalogs know is searched as the one
+    knows it that saw its latest change, else as the first does.
+    """
+
+    def __init__(self, searchers: Sequence[Searcher]) -> None:
+        """Takes open searchers, which are closed with this; `open_archive` is the way in.
+
+        Raises:
+            ModelError: they answer with different models, whose scores cannot be compared.
+        """
+        self._searchers = list(searchers)
+        self._pool = ThreadPoolExecutor(min(len(searchers), os.cpu_count() or 1))
+        self._join()
+
+    def __enter__(self) -> "ShardedSearcher":
+        """Nothing to do: it is open from the start."""
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Closes the catalogs."""
+        self.close()
+
+    def close(self) -> None:
+        """Closes the catalogs."""
+        self._pool.shutdown()
+        with ExitStack() as closing:
+            for searcher in self._searchers:
+                closing.callback(searcher.close)
+
+    def refresh(self) -> None:
+        """Reads the catalogs again.
+
+        Raises:
+            VmrtoolError: as `open_archive`.
+        """
+        for searcher in self._searchers:
+            searcher.refresh()
+        self._join()
+
+    def _join(self) -> None:
+        """Sees to it that there is one model, and each file once."""
+        first, *others = sorted(self._searchers, key=lambda s: s.model_sha256 is None)
+        for other in others:
+            if other.model_sha256 not in (None, first.model_sha256):
+                raise ModelError(
+                    f"{first.catalog} answers with model {first.model}, {other.catalog} with "
+                    f"{other.model}: their scores cannot be compared",
+                    remedy="Name one for all with --model.",
+                )
+        self.model = first.model
+        self.notes = tuple(f"{s.catalog}: {note}" for s in self._searchers for note in s.notes)
+        newest: dict[Path, tuple[int, Searcher]] = {}
+        for searcher in self._searchers:
+            for row in searcher.videos:
+                known = newest.get(row.path)
+                if known is None or row.mtime_ns > known[0]:
+                    newest[row.path] = row.mtime_ns, searcher
+        for searcher in self._searchers:
+            searcher.leave_out(
+                {row.path for row in searcher.videos if newest[row.path][1] is not searcher}
+            )
+
+    def evidence(self, moment: Moment, query: str) -> Evidence | None:
+        """What the network says of a found moment's whole video; see `Searcher.evidence`."""
+        told = (searcher.evidence(moment, query) for searcher in self._searchers)
+        return next((evidence for evidence in told if evidence is not None), None)
+
+    def search(
+        self,
+        query: str,
+        top: int = 10,
+        shortlist: int = 50,
+        windows_per_video: int = 4,
+        per_video: int = 3,
+        video: str | None = None,
+        since: str | None = None,
+        duration: str | None = None,
+    ) -> SearchResult:
+        """Finds the moments that a sentence describes, in one ranking over all catalogs.
+
+        The arguments and what is raised are those of `Searcher.search`. `elapsed_ms` is for all of
+        it; a content that several catalogs hold is grounded in each.
+        """
+        began = time.perf_counter()
+        query_words(query)
+        lists = self._pool.map(
+            lambda searcher: searcher.shortlist(query, max(1, shortlist), video, since, duration),
+            self._searchers,
+        )
+        best: dict[str, float] = {}
+        for content, cosine in (pair for pairs in lists for pair in pairs):
+            best[content] = max(cosine, best.get(content, cosine))
+        among = sorted(best, key=lambda content: (-best[content], content))[: max(0, shortlist)]
+        # One after another: each keeps the device busy by itself.
+        parts = [
+            searcher.search(
+                *(query, top, shortlist, windows_per_video, per_video, video, since, duration),
+                among=set(among),
+            )
+            for searcher in self._searchers
+        ]
+        found = [moment for part in parts for moment in part.moments]
+        found.sort(key=lambda moment: (-moment.score, os.fsencode(moment.path), moment.start))
+        searched = sum(part.videos_searched for part in parts)
+        told = [part for part in parts if part.videos_searched or not searched]
+        return replace(
+            parts[0],
+            model=self.model,
+            catalogs=tuple(part.catalog for part in parts),
+            videos_searched=searched,
+            shortlisted=sum(part.shortlisted for part in parts),
+            windows_grounded=sum(part.windows_grounded for part in parts),
+            elapsed_ms=(time.perf_counter() - began) * 1000.0,
+            moments=tuple(
+                replace(moment, rank=rank) for rank, moment in enumerate(found[:top], start=1)
+            ),
+            zero_shot=any(part.zero_shot for part in parts),
+            unknown_words=tuple(dict.fromkeys(word for p in told for word in p.unknown_words)),
+            notes=tuple(dict.fromkeys(note for part in told for note in part.notes)),
+        )
