@@ -11,9 +11,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from typer.core import TyperCommand
 
-from vmrtool.cli import completion
+from vmrtool.cli import completion, supervision
 from vmrtool.cli import extractor_options as options
-from vmrtool.cli import supervision
 from vmrtool.cli.console import message_console
 from vmrtool.cli.extractor_options import default_workers, find_source
 from vmrtool.cli.index_display import following, print_failures
