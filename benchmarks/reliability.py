@@ -7,7 +7,8 @@
 
 Every part prints what it found and ends with exit code 1 where a promise of docs/reliability.md
 does not hold. Runs are children forked from this process, which has everything imported and nothing
-computed, so that kills do not hit the start-up. POSIX only.
+computed, so that kills do not hit the start-up. Real videos below $VMRTOOL_TEST_DATA are broken too,
+where it is set. POSIX only.
 """
 
 import argparse
@@ -215,7 +216,8 @@ def killed(archive: Path, catalog: Path, rng: random.Random) -> str:
 def broken(folder: Path, files: int, seed: int) -> None:
     """Indexes broken files; each must be indexed or a failure with stage, error and remedy."""
     archive = folder / "archive"
-    kinds = break_files(archive, files, seed)
+    data = os.environ.get("VMRTOOL_TEST_DATA")
+    kinds = break_files(archive, files, seed, Path(data) / "videos" if data else None)
     catalog = folder / "vmrtool.db"
 
     def work(tell: Tell) -> None:
