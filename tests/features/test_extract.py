@@ -1,6 +1,9 @@
 """The extractor: right features, whatever the order and company; nobody else's errors."""
 
+import ctypes
 import gc
+import re
+import sys
 import threading
 import time
 import weakref
@@ -159,16 +162,19 @@ def test_features_may_be_fetched_late(
 
 
 class FakeReader:
-    """In place of FrameReader: the path's name says how long, and at which tick it breaks."""
+    """In place of FrameReader: the path's name says how long, and at which tick it breaks (50-45)
+    or hangs (50h45)."""
 
     alive = 0
     most = 0
     lock = threading.Lock()
 
     def __init__(self, path: Path, **_: Any) -> None:
-        length, _, breaks = path.name.partition("-")
-        self.ticks, self.breaks = int(length), int(breaks or -1)
+        length, how, tick = re.fullmatch(r"(\d+)([-h]?)(\d*)", path.name).groups()
+        self.ticks = int(length)
+        self.breaks, self.hangs = (int(tick) if how == kind else -1 for kind in "-h")
         self.duration_s, self.truncated = self.ticks / FPS, None
+        self.claimed_s = None
 
     def __enter__(self) -> "FakeReader":
         return self
@@ -180,6 +186,8 @@ class FakeReader:
         for tick in range(self.ticks):
             if tick == self.breaks:
                 raise RuntimeError("a bug that nobody thought of")
+            if tick == self.hangs:
+                ctypes.CDLL(None).pause()  # in C, like a decoder, and for ever
             picture = np.full((SIDE, SIDE, 3), tick % 256, np.uint8)
             with self.lock:
                 FakeReader.alive += 1
@@ -213,6 +221,39 @@ def test_an_unforeseen_error_is_the_videos_own(fake_reader: type[FakeReader]) ->
     assert len(results[Path("40")].features) == 9 and len(results[Path("33")].features) == 8
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="POSIX's pause")
+def test_a_decoder_that_hangs_takes_its_video_along_and_nothing_else(
+    fake_reader: type[FakeReader],
+) -> None:
+    paths = [Path("50h0"), Path("40"), Path("50h45"), Path("33"), Path("60h59")]
+    began = time.monotonic()
+    results = extract(
+        Extractor(Brightness(), stride=STRIDE, batch_size=4, timeout_s=0.5), paths, workers=1
+    )
+    for name in ("50h0", "50h45", "60h59"):
+        failed = results[Path(name)]
+        assert isinstance(failed, MediaError) and failed.stage == "decode"
+        assert "given up: the decoder was at it for" in str(failed)
+        assert "--timeout" in failed.remedy
+    assert len(results[Path("40")].features) == 9 and len(results[Path("33")].features) == 8
+    assert time.monotonic() - began < 60  # and not for ever
+
+
+def test_a_thread_that_waits_for_the_network_takes_no_time(
+    fake_reader: type[FakeReader],
+) -> None:
+    """The limit is the decoder's: a slow network behind it costs no video."""
+
+    class Slow(Brightness):
+        def __call__(self, clips: torch.Tensor, scores: bool = False) -> Any:
+            time.sleep(0.02)
+            return super().__call__(clips, scores)
+
+    extractor = Extractor(Slow(), stride=STRIDE, batch_size=1, timeout_s=0.4)
+    results = extract(extractor, [Path("200"), Path("150")], workers=2)
+    assert not any(isinstance(result, MediaError) for result in results.values())
+
+
 def test_frames_in_flight_do_not_grow_with_the_video(fake_reader: type[FakeReader]) -> None:
     peaks = []
     for length in (400, 4000):
@@ -230,7 +271,7 @@ def test_leaving_early_stops_the_threads(fake_reader: type[FakeReader]) -> None:
     paths = (Path(str(n)) for n in range(100, 100_000_000))
     results = Extractor(Brightness(), stride=STRIDE).extract_many(paths, workers=3)
     next(results)
-    assert threading.active_count() == before + 3
+    assert threading.active_count() == before + 4  # three that decode, and the watch over them
     results.close()  # type: ignore[attr-defined]
     deadline = time.monotonic() + 5
     while threading.active_count() > before and time.monotonic() < deadline:

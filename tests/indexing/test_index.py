@@ -105,6 +105,7 @@ def test_the_report_as_json_has_designs_fields(archive: Archive) -> None:
         "renamed",
         "copies",
         "missing",
+        "removed",
         "failed",
         "seconds_of_video",
         "elapsed_s",

@@ -58,6 +58,12 @@ def test_a_leap_is_taken_out_unless_the_claimed_duration_covers_it() -> None:
     assert times(clock(), 0, 9000)[1] == pytest.approx(9)
 
 
+def test_no_picture_is_held_for_a_year_whatever_the_container_says() -> None:
+    year = clock(claimed_s=3.2e7)
+    assert times(year, 0, 31_536_000_000)[1] == pytest.approx(0.04)
+    assert times(clock(claimed_s=3.2e7), 0, (40, 31_536_000_000), None)[2] == pytest.approx(0.08)
+
+
 def test_a_last_frame_of_hours_is_not_believed() -> None:
     broken = clock(claimed_s=10.0)
     times(broken, 0, (40, 10_000_000))

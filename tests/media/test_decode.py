@@ -104,6 +104,14 @@ def test_short_and_bare_files(video: MakeVideo, name: str, frames: int) -> None:
     assert reader.truncated is None
 
 
+def test_a_lone_frame_from_before_the_start_lasts_a_tick(
+    video: MakeVideo, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("vmrtool.media.decode.start_of", lambda container: 100.0)
+    reader, pictures = read(video("one.mp4", [0]))
+    assert len(pictures) == 1 and reader.duration_s > 0
+
+
 def test_recordings_joined_end_to_end(video: MakeVideo, tmp_path: Path) -> None:
     """Timestamps start again and the picture changes size; time and pictures go on."""
     first = video("1.ts", STEADY).read_bytes()

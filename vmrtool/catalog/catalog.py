@@ -56,8 +56,8 @@ class Catalog:
             # The mark is looked at first: another program's database is not written to at all.
             if not connection.check_version(db, path):
                 with connection.explained(path):
-                    db.enable_wal()
                     migrate(db, path)
+            connection.choose_journal(db, path)
             catalog = cls(path, db, writable=True)
             catalog._assert_writable()
         except BaseException:

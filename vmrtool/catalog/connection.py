@@ -9,6 +9,7 @@ from pathlib import Path
 from sqlite_utils import Database
 
 from vmrtool.catalog import schema
+from vmrtool.catalog.network import network_type
 from vmrtool.errors import CatalogError
 
 _MAGIC = b"SQLite format 3\0"
@@ -115,6 +116,18 @@ def check_version(db: Database, path: Path) -> bool:
             remedy="upgrade: pip install --upgrade vmrtool",
         )
     return version == schema.SCHEMA_VERSION
+
+
+def choose_journal(db: Database, path: Path) -> None:
+    """Puts the catalog into the journal mode that suits its disk; see `vmrtool.catalog.network`.
+
+    Raises:
+        CatalogError: another program has it open, so that it cannot be changed.
+    """
+    wanted = "wal" if network_type(path) is None else "delete"
+    with explained(path):
+        if db.execute("PRAGMA journal_mode").fetchone()[0] != wanted:
+            db.execute(f"PRAGMA journal_mode = {wanted}").fetchone()
 
 
 def checkpoint(db: Database) -> None:

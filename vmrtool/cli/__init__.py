@@ -28,6 +28,7 @@ from vmrtool.cli import (
     models,
     search,
     settings,
+    supervision,
     train,
 )
 from vmrtool.cli import eval as evaluate
@@ -195,4 +196,5 @@ def main() -> None:
     if hasattr(sys.stdout, "reconfigure"):
         # File names need not be UTF-8; printing one must not end the program.
         sys.stdout.reconfigure(errors="surrogateescape")
+    supervision.enable(sys.argv[1:])
     app(prog_name="vmrtool")

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from vmrtool.cli import completion
+from vmrtool.cli import completion, supervision
 from vmrtool.cli import extractor_options as options
 from vmrtool.cli.console import message_console
 from vmrtool.cli.extractor_options import default_workers, find_source
@@ -53,9 +53,12 @@ def extract(
     exclude: options.Exclude = None,
     workers: options.Workers = None,
     batch_size: options.BatchSize = None,
+    timeout: options.Timeout = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
 ) -> None:
     """Write the features of videos and their times to files, one a video; no catalog is made."""
+    supervision.supervised()
+
     from rich.console import Console
 
     from vmrtool.indexing.choice import Choice
@@ -73,6 +76,7 @@ def extract(
             batch_size=batch_size,
             compiled=compiled,
             for_search=False,
+            timeout_s=timeout,
         )
 
     with following(console) as display:

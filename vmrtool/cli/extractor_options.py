@@ -41,6 +41,14 @@ Workers = Annotated[
 BatchSize = Annotated[
     int | None, typer.Option(min=1, help="Windows a batch; by default what fits the device.")
 ]
+Timeout = Annotated[
+    float | None,
+    typer.Option(
+        min=0.1,
+        metavar="S",
+        help="Seconds that decoding one video may take; by default what its length allows.",
+    ),
+]
 
 
 def default_workers() -> int:
@@ -57,6 +65,7 @@ def find_source(
     batch_size: int | None,
     compiled: bool,
     for_search: bool = True,
+    timeout_s: float | None = None,
 ) -> ExtractorSource:
     """The extractor that the options choose; choices and downloads are told on `console`.
 
@@ -81,4 +90,5 @@ def find_source(
             progress=downloads,
             compiled=compiled,
             for_search=for_search,
+            timeout_s=timeout_s,
         )

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from typer.core import TyperCommand
 
-from vmrtool.cli import completion
+from vmrtool.cli import completion, supervision
 from vmrtool.cli import extractor_options as options
 from vmrtool.cli.console import message_console
 from vmrtool.cli.extractor_options import default_workers, find_source
@@ -83,6 +83,11 @@ def index(
     ] = None,
     workers: options.Workers = None,
     batch_size: options.BatchSize = None,
+    timeout: options.Timeout = None,
+    force: Annotated[
+        bool,
+        typer.Option("--force", help="Write where another host was writing: a network disk's."),
+    ] = False,
     ray: Annotated[
         str | None,
         typer.Option(
@@ -94,6 +99,8 @@ def index(
     as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
 ) -> None:
     """Index videos: new and changed ones are decoded, the rest is known by name or content."""
+    supervision.supervised()
+
     from rich.console import Console
 
     from vmrtool.config import find_catalog
@@ -114,6 +121,8 @@ def index(
         prune=prune,
         workers=workers,
         compiled=compiled,
+        timeout=timeout,
+        force=force,
         ray=ray,
     )
     if as_json or not sys.stdout.isatty():
@@ -143,6 +152,8 @@ def run_index(
     prune: bool = False,
     workers: int | None = None,
     compiled: bool = False,
+    timeout: float | None = None,
+    force: bool = False,
     ray: str | None = None,
 ) -> IndexReport:
     """Indexes with progress on `console`; the arguments are the command's options.
@@ -170,6 +181,7 @@ def run_index(
             device=device,
             batch_size=batch_size,
             compiled=compiled,
+            timeout_s=timeout,
         )
         return source if ray is None else on_ray(source, ray, gpus=device != "cpu")
 
@@ -183,6 +195,8 @@ def run_index(
             retry_failed=retry_failed,
             prune=prune,
             workers=workers or default_workers(),
+            timeout_s=timeout,
+            force=force,
             on_event=display.follow,
         )
 

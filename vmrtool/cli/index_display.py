@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import signal
+import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -9,6 +11,7 @@ import typer
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
+    from types import FrameType
 
     from rich.console import Console
     from rich.progress import TaskID
@@ -20,6 +23,9 @@ if TYPE_CHECKING:
     Failed = FailureRow | FailedVideo
 
 
+_TWICE_S = 1.0
+
+
 @contextmanager
 def following(console: Console) -> Iterator[Display]:
     """Shows a run's progress on `console` for the length of a block.
@@ -29,7 +35,8 @@ def following(console: Console) -> Iterator[Display]:
     """
     display = Display(console)
     try:
-        yield display
+        with _one_interrupt():
+            yield display
     except KeyboardInterrupt:
         display.stop()
         console.print(
@@ -40,6 +47,28 @@ def following(console: Console) -> Iterator[Display]:
         raise typer.Exit(130) from None
     finally:
         display.stop()
+
+
+@contextmanager
+def _one_interrupt() -> Iterator[None]:
+    """Has Ctrl-C interrupt once where it comes twice: from the terminal and from a supervisor."""
+    last = float("-inf")
+
+    def interrupt(number: int, frame: FrameType | None) -> None:
+        nonlocal last
+        again, last = time.monotonic() - last < _TWICE_S, time.monotonic()
+        if not again:
+            raise KeyboardInterrupt
+
+    try:
+        before = signal.signal(signal.SIGINT, interrupt)
+    except ValueError:  # not in the main thread: whoever runs this thread sees to signals
+        yield
+        return
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def print_failures(failed: Sequence[Failed], out: Console) -> None:
@@ -83,8 +112,6 @@ class Display:
 
     def follow(self, event: Event) -> None:
         """Shows where the run is."""
-        import time
-
         from vmrtool.catalog.paths import display, path_key, printable
         from vmrtool.cli.console import verbose
         from vmrtool.indexing.report import Noted, Settled, Started

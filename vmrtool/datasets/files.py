@@ -28,6 +28,7 @@ from vmrtool.datasets.labels import even_cells
 from vmrtool.datasets.samples import Sample
 from vmrtool.datasets.stores import CatalogStore, FeatureStore, StoredVideo
 from vmrtool.errors import DataError
+from vmrtool.hdf5 import item_of
 
 _SUFFIXES = (".npy", ".npz", ".pt", ".h5")
 _INNER = "c3d_features"
@@ -101,9 +102,9 @@ class HDF5Store:
         if sample.video is not None and sample.video in self._by_path:
             name = self._by_path[sample.video]
         try:
-            array = holder = self._file.get(name)
+            array = holder = item_of(self._file, name)
             if isinstance(array, h5py.Group):
-                array = array.get(_INNER)
+                array = item_of(array, _INNER)
             if array is None:
                 return None
             cells = array.attrs.get("cells")
@@ -112,7 +113,7 @@ class HDF5Store:
             seconds = next((float(value) for value in told if value is not None), None)
             files = [Path(file) for file in json.loads(array.attrs.get("videos", "[]"))]
             values = array[()]
-        except (OSError, RuntimeError, ValueError, TypeError) as error:
+        except (OSError, RuntimeError, ValueError, TypeError, KeyError) as error:
             raise DataError(
                 f"{self.source}: features of {sample.vid!r} cannot be read ({error})",
                 remedy="get the file again",
@@ -194,13 +195,13 @@ def _read(path: Path) -> tuple[NDArray[Any], Any]:
     """The one array of a feature file, and its cells where the file says them, else None."""
     if path.suffix == ".h5":
         with h5py.File(path, "r") as file:
-            array = file.get("features")
+            array, cells = item_of(file, "features"), item_of(file, "cells")
             if not isinstance(array, h5py.Dataset):
                 raise DataError(
                     f"{path}: has no array `features`",
                     remedy="a file with many videos in it is given by its own name, not its folder",
                 )
-            return array[()], file["cells"][()] if "cells" in file else None
+            return array[()], None if cells is None else cells[()]
     if path.suffix == ".pt":
         import torch
 

@@ -16,6 +16,7 @@ from torch import Tensor, from_numpy, nn
 from vmrtool.errors import MissingError, ModelError, UsageError
 from vmrtool.features.network import Network
 from vmrtool.features.weights import sha256_of
+from vmrtool.hdf5 import item_of
 
 FRAMES, SIDE = 16, 112
 CLASSES = 487  # Sports-1M
@@ -74,9 +75,9 @@ def read_projection(path: Path, dim: int, features: int = 4096) -> Projection:
         )
     try:
         with h5py.File(path) as file:
-            group = file.get("data", file)
-            mean = np.asarray(group["x_mean"], np.float32).reshape(-1)
-            axes = np.asarray(group["U"][:, :dim], np.float32)
+            group = item_of(file, "data") or file
+            mean = np.asarray(item_of(group, "x_mean"), np.float32).reshape(-1)
+            axes = np.asarray(item_of(group, "U")[:, :dim], np.float32)
     except (OSError, KeyError, ValueError, TypeError, AttributeError) as error:
         raise ModelError(
             f"{path}: not a PCA as ActivityNet's: {error}",

@@ -78,6 +78,7 @@ class Extractor:
         batch_size: windows a batch; None chooses (`fitting_batch_size`). Dense stretches have half
             as many frames as a batch of windows.
         devices: where to compute besides the backbone's own device.
+        timeout_s: seconds that decoding one video may take; None for what its length allows.
 
     Raises:
         UsageError: the stride would leave frames unseen, or is none of the trunk's steps where
@@ -92,11 +93,13 @@ class Extractor:
         sampling: str = "windows",
         batch_size: int | None = None,
         devices: Sequence[torch.device] = (),
+        timeout_s: float | None = None,
     ) -> None:
         want = backbone.info.preprocessing
         self.backbone = backbone
         self.stride = backbone.info.stride if stride is None else stride
         self.sampling = sampling
+        self.timeout_s = timeout_s
         self._asked_batch_size = batch_size
         self.batch_size = batch_size or fitting_batch_size(want, backbone.device)
         try:
@@ -124,6 +127,7 @@ class Extractor:
             stride=self.stride,
             sampling=self.sampling,
             batch_size=self._asked_batch_size,
+            timeout_s=self.timeout_s,
         )
 
     @property
@@ -211,7 +215,7 @@ class Extractor:
             return WindowCutter(want.frames, stride)
 
         pinned = self.backbone.device.type == "cuda"
-        return Plan(want.fps, want.framing, cutter, tiling, pinned)
+        return Plan(want.fps, want.framing, cutter, tiling, pinned, self.timeout_s)
 
     def _take(
         self,

@@ -82,6 +82,7 @@ def find_extractor(
     progress: Progress = SILENT,
     compiled: bool = False,
     for_search: bool = True,
+    timeout_s: float | None = None,
 ) -> ExtractorSource:
     """Load the extractor to index with.
 
@@ -101,6 +102,7 @@ def find_extractor(
         compiled: whether `torch.compile` is to make the backbone faster.
         for_search: whether the features are to be searched, so that it matters which grounding
             model reads them.
+        timeout_s: seconds that decoding one video may take; None for what its length allows.
 
     Raises:
         UsageError: values that are none, or contradict each other.
@@ -114,7 +116,8 @@ def find_extractor(
             remedy="Leave out --model, or --backbone, --stride, --sampling and --precision.",
         )
     finder = _Finder(
-        asked, before, device, batch_size, read_spec, tell, progress, compiled, for_search
+        *(asked, before, device, batch_size, read_spec, tell, progress, compiled, for_search),
+        timeout_s,
     )
     if asked.model is not None:
         return finder.for_model(asked.model)
@@ -139,6 +142,7 @@ class _Finder:
     progress: Progress
     compiled: bool
     for_search: bool
+    timeout_s: float | None
 
     def for_model(self, name: str) -> ExtractorSource:
         """The extractor that a grounding model reads the features of."""
@@ -256,6 +260,7 @@ class _Finder:
             sampling=sampling,
             batch_size=self.batch_size,
             devices=places[1:],
+            timeout_s=self.timeout_s,
         )
         for_model = f" for model {model}" if model else ""
         dense = ", sampled densely" if sampling == "dense" else ""

@@ -153,7 +153,9 @@ def as_found(path: Path, root: Path) -> FoundFile:
         status = path.stat()
     except OSError:
         return FoundFile(path, root, 0, 0)
-    return FoundFile(path, root, status.st_size, status.st_mtime_ns)
+    # A clock gone wrong may set a time that 64 bits of nanoseconds do not hold.
+    mtime_ns = max(-(2**63), min(2**63 - 1, status.st_mtime_ns))
+    return FoundFile(path, root, status.st_size, mtime_ns)
 
 
 def _each_once(files: list[FoundFile]) -> list[FoundFile]:

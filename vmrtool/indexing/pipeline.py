@@ -10,6 +10,7 @@ from vmrtool.catalog.rows import FoundFile, VideoRow
 from vmrtool.catalog.upkeep import remove
 from vmrtool.indexing.claims import Claims
 from vmrtool.indexing.discovery import Discovery, as_found, discover, excluded
+from vmrtool.indexing.hosts import only_host
 from vmrtool.indexing.report import Event, IndexReport, Noted
 from vmrtool.indexing.run import Run
 from vmrtool.indexing.shards import Shard
@@ -26,6 +27,8 @@ def index(
     retry_failed: bool = False,
     prune: bool = False,
     workers: int = 1,
+    timeout_s: float | None = None,
+    force: bool = False,
     on_event: Callable[[Event], None] = lambda event: None,
 ) -> IndexReport:
     """Bring a catalog up to date with folders and files.
@@ -40,8 +43,12 @@ def index(
         exclude: globs of what to leave out.
         shard: only this part of the videos.
         retry_failed: try again what failed before; else it stays failed until its file changes.
-        prune: take the videos out of the catalog that are gone from these folders.
+        prune: take the videos out of the catalog that are gone from these folders, but for those
+            below a root where not one video is left: its disk may not be mounted.
         workers: videos decoded at the same time.
+        timeout_s: seconds that opening a video may take; None for a usual value. The extractor has
+            its own.
+        force: write to a catalog on a network disk that another host has left as its own.
         on_event: told what happens, from any thread.
 
     Raises:
@@ -55,7 +62,11 @@ def index(
         on_event(Noted(f"{folder}: this folder cannot be read; what lies in it is left as it is"))
     # Before the catalog is opened: where there is nothing to work with, no empty one is left.
     source = find_extractor() if found.videos else None
-    with Catalog.create_or_open(catalog_path) as catalog, Claims(catalog_path) as claims:
+    with (
+        Catalog.create_or_open(catalog_path) as catalog,
+        only_host(catalog, force=force),
+        Claims(catalog_path) as claims,
+    ):
         known = [row for row in catalog.videos() if _in_scope(row, places, exclude, found)]
         videos, gone = _seen(found, known, places)
         catalog.mark_missing(gone)
@@ -64,15 +75,21 @@ def index(
         run = None
         if videos:
             source = source or find_extractor()
-            run = Run(catalog, claims, source, workers=workers, on_event=on_event)
+            run = Run(
+                *(catalog, claims, source),
+                workers=workers,
+                on_event=on_event,
+                timeout_s=timeout_s,
+            )
             run.work(videos, retry_failed=retry_failed)
             catalog.collect_garbage()
         in_scope = {row.id for row in known}
         missing = [row for row in catalog.videos(state="missing") if row.id in in_scope]
-        removed = len(missing) if prune else 0
+        removed = 0
         if prune:
-            remove(catalog, missing)
-            missing = []
+            gone, missing = _gone(catalog, missing, places, on_event)
+            removed = len(gone)
+            remove(catalog, gone)
         pending = catalog.videos(state="pending")
         if pending:
             folders = ", ".join(sorted({str(row.root) for row in pending}))
@@ -127,6 +144,30 @@ def _seen(
         elif row.state != "missing":
             gone.append(row)
     return sorted(videos.values(), key=lambda file: path_key(file.path)), gone
+
+
+def _gone(
+    catalog: Catalog,
+    missing: Sequence[VideoRow],
+    roots: Sequence[Path],
+    on_event: Callable[[Event], None],
+) -> tuple[list[VideoRow], list[VideoRow]]:
+    """Parts missing videos into those gone from roots with others, and those of empty roots."""
+    there = [row.path for row in catalog.videos() if row.state != "missing"]
+    gone: list[VideoRow] = []
+    spared: list[VideoRow] = []
+    for row in missing:
+        root = next(root for root in roots if row.path == root or _below(root, row.path))
+        (gone if any(_below(root, path) for path in there) else spared).append(row)
+    if spared:
+        on_event(
+            Noted(
+                f"{len(spared)} missing videos are kept: nothing is left where they lay, so that a "
+                "disk may not be mounted; `vmrtool catalog remove --missing` drops them all the "
+                "same"
+            )
+        )
+    return gone, spared
 
 
 def _below(root: Path, path: Path) -> bool:

@@ -18,6 +18,7 @@ from vmrtool.indexing.hashing import content_hash
 from vmrtool.indexing.report import Decoded, Event, Noted, Opened, Outcome, Settled, Started
 from vmrtool.indexing.source import Extracted, ExtractorSource
 from vmrtool.media.probe import probe
+from vmrtool.media.watch import STALL_S
 
 _POLL_S = 0.5
 
@@ -50,6 +51,7 @@ class Run:
         *,
         workers: int,
         on_event: Callable[[Event], None],
+        timeout_s: float | None = None,
     ) -> None:
         """Nothing is read or written before `work`."""
         self.count: Counter[Outcome] = Counter()
@@ -60,6 +62,7 @@ class Run:
         self._source = source
         self._workers = workers
         self._tell = on_event
+        self._timeout_s = timeout_s or STALL_S
         self._extractor = catalog.extractor_id(
             source.backbone, source.weights_sha256, source.settings
         )
@@ -155,7 +158,7 @@ class Run:
             self._claims.release(content)
             return None
         try:
-            facts = _claimed_facts(file.path)
+            facts = _claimed_facts(file.path, self._timeout_s)
         except MediaError as error:
             self._fail([file], content, FileFacts(), error)
             self._claims.release(content)
@@ -187,7 +190,7 @@ class Run:
         # Where names were swapped, the row that had this content may bear another by now.
         before = [old for old in self._outdated.values() if old.content_hash == content]
         known = [*same, *before]
-        facts = known[0].facts if known else _claimed_facts(file.path)
+        facts = known[0].facts if known else _claimed_facts(file.path, self._timeout_s)
         if self._catalog.save_video(file, content, facts, self._extractor, None):
             outcome = "renamed"
         self._settle(file, outcome)
@@ -264,13 +267,13 @@ def _same_stamp(file: FoundFile, row: VideoRow) -> bool:
     return (file.size, file.mtime_ns) == (row.size, row.mtime_ns)
 
 
-def _claimed_facts(path: Path) -> FileFacts:
-    """What the file says of itself.
+def _claimed_facts(path: Path, timeout_s: float) -> FileFacts:
+    """What the file says of itself, if it takes no longer than so many seconds.
 
     Raises:
         MediaError: it is not a video.
     """
-    info = probe(path)
+    info = probe(path, timeout_s=timeout_s)
     return FileFacts(
         duration_s=info.duration_s,
         width=info.width,

@@ -2,6 +2,8 @@
 
 # A longer hold of one picture is believed only where the container's duration covers it.
 MAX_HOLD_S = 10.0
+# Nor is it where it is longer than this: one wrong timestamp would make a clip a year long.
+MAX_COVERED_HOLD_S = 3600.0
 # Timestamps that step back further start a new count; smaller steps are disorder.
 MAX_DISORDER_S = 1.0
 
@@ -67,4 +69,6 @@ class PlayerClock:
     def _believable(self, start: float, end: float) -> bool:
         if end - start <= MAX_HOLD_S:
             return True
-        return not self._joined and self._claimed is not None and end <= self._claimed + 1.0
+        if self._joined or end - start > MAX_COVERED_HOLD_S:
+            return False
+        return self._claimed is not None and end <= self._claimed + 1.0

@@ -9,6 +9,11 @@ import av
 from av.error import FFmpegError
 
 from vmrtool.errors import MediaError
+from vmrtool.media.at_hand import at_hand, quarantined
+
+# A header may claim any size, and memory for a picture is taken before it is decoded. An 8k picture
+# has half as many.
+MAX_PIXELS = 1 << 26
 
 # What libav can open but nobody would call a video: single pictures, and playlists, which name
 # other files that are in the archive themselves.
@@ -26,12 +31,15 @@ def open_video(path: Path) -> Iterator[tuple[Any, Any]]:
     Raises:
         MediaError: stage 'open'; no such file, not a video, no picture in it, no decoder.
     """
-    try:
-        # An absolute path is never taken for a protocol ("concat:…"), and only files are read.
-        container = av.open(path.absolute(), options={"protocol_whitelist": "file"})
-    except (FFmpegError, OSError, ValueError) as error:
-        raise open_error(path, error) from error
-    with container:
+    reason = quarantined(path)
+    if reason is not None:
+        raise MediaError(
+            f"{path}: {reason}",
+            stage="decode",
+            remedy="Convert it with another program, or leave it out with --exclude; "
+            "--retry-failed tries it again.",
+        )
+    with at_hand(path), _opened(path) as container:
         name = container.format.name
         if name in _PLAYLISTS:
             raise MediaError(f"{path}: a playlist ({name}), not a video", stage="open")
@@ -39,7 +47,16 @@ def open_video(path: Path) -> Iterator[tuple[Any, Any]]:
             raise MediaError(f"{path}: a still picture ({name}), not a video", stage="open")
         stream = _picture_stream(path, container)
         stream.codec_context.thread_count = 1
+        stream.codec_context.options = {"max_pixels": str(MAX_PIXELS)}
         yield container, stream
+
+
+def _opened(path: Path) -> Any:
+    try:
+        # An absolute path is never taken for a protocol ("concat:…"), and only files are read.
+        return av.open(path.absolute(), options={"protocol_whitelist": "file"})
+    except (FFmpegError, OSError, ValueError) as error:
+        raise open_error(path, error) from error
 
 
 def open_error(path: Path, error: Exception) -> MediaError:

@@ -47,6 +47,8 @@ class FrameReader:
             for picture in reader:  # uint8 (H, W, 3), RGB; shared between ticks, do not write
                 ...
 
+    `claimed_s` is how long the container says it is, None where it does not.
+
     Attributes, final once the iteration is over:
         frames_decoded: frames that came out of the decoder.
         ticks: pictures yielded.
@@ -82,11 +84,12 @@ class FrameReader:
         time_base = float(stream.time_base)
         self._slack = max(_MIN_SLACK_S, min(time_base / 2, _MAX_SLACK_S))
         self._joined = bool(container.format.flags & Flags.ts_discont.value)
+        self.claimed_s = claimed_duration(container)
         self._clock = PlayerClock(
             time_base=time_base,
             start_s=start_of(container),
             frame_s=float(1 / rate) if rate else 1 / 25,
-            claimed_s=claimed_duration(container),
+            claimed_s=self.claimed_s,
             joined=self._joined,
         )
         if begin > 0:
@@ -118,7 +121,8 @@ class FrameReader:
                 stage="decode",
                 remedy="Check that the file plays, or leave it out with --exclude.",
             )
-        self.duration_s = self._clock.end
+        # A lone frame may be due before the container says that it starts.
+        self.duration_s = self._clock.end or 1 / self._fps
         # A clip shorter than a tick still shows its picture.
         yield from self._show(
             held, until=max(self.duration_s, 0.0 if self._begin else 1 / self._fps)

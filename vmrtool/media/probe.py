@@ -4,8 +4,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from vmrtool.errors import MediaError
+from vmrtool.media.at_hand import quarantined
 from vmrtool.media.container import claimed_duration, decoded_frames, describe, open_video
 from vmrtool.media.geometry import Orientation, displayed_size
+from vmrtool.media.watch import STALL_S, within
 
 # Names that promise a video. Not here: .ts and .mts, which are as often TypeScript; files of any
 # other name are known by their content.
@@ -57,12 +59,17 @@ class MediaInfo:
     duration_s: float | None
 
 
-def probe(path: Path) -> MediaInfo:
+def probe(path: Path, *, timeout_s: float = STALL_S) -> MediaInfo:
     """The facts of the video at `path`.
 
     Raises:
-        MediaError: stage 'open' for what is no video, 'decode' where not one frame decodes.
+        MediaError: stage 'open' for what is no video, 'decode' where not one frame decodes, or
+            where libav does not come back within `timeout_s` seconds.
     """
+    return within(timeout_s, path, lambda: _probe(path))
+
+
+def _probe(path: Path) -> MediaInfo:
     with open_video(path) as (container, stream):
         damage: list[Exception] = []
         frame = next(decoded_frames(container, stream, damage.append), None)
@@ -101,11 +108,17 @@ def looks_like_video(path: Path) -> bool:
         return False
     if not _begins_as_video(head):
         return False
+    if quarantined(path) is not None:
+        return True
     try:
-        with open_video(path):
-            return True
-    except MediaError:
-        return False
+        return within(STALL_S, path, lambda: _opens(path))
+    except MediaError as error:
+        return error.stage != "open"  # that it hangs is for the run to tell
+
+
+def _opens(path: Path) -> bool:
+    with open_video(path):
+        return True
 
 
 def _begins_as_video(head: bytes) -> bool:
