@@ -167,7 +167,7 @@ def test_features_of_another_width_than_the_models(here: Path, run: Path) -> Non
 
 def test_no_features_there(here: Path) -> None:
     assert_refused(train("ann", "none.h5", "out"), 3, "no such features: none.h5", "catalog")
-    assert_refused(train("ann", "ann", "out"), 3, "ann: no npy, npz or pt file")
+    assert_refused(train("ann", "ann", "out"), 3, "ann: no npy, npz, pt or h5 file")
     (here / "text.h5").write_text("words")
     assert_refused(train("ann", "text.h5", "out"), 3, "text.h5: neither a catalog nor an HDF5")
 
