@@ -218,9 +218,11 @@ def _models() -> Iterator[Finding]:
     from vmrtool.assets.registry import ASSETS
 
     for name in zoo():
-        weights = find_model(name).checkpoint
-        if weights is not None:
-            yield Finding("models", f"model {name}", "ok", str(weights))
+        model = find_model(name)
+        if model.zero_shot:
+            yield Finding("models", f"model {name}", "ok", "zero-shot, needs no weights of its own")
+        elif model.checkpoint is not None:
+            yield Finding("models", f"model {name}", "ok", str(model.checkpoint))
         else:
             remedy = f"train it: vmrtool train --recipe {name} … --out RUN"
             yield Finding("models", f"model {name}", "note", "a recipe, no weights here", remedy)
