@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from html_pages import answers_in, parse
 from synthetic import write_archive
 from typer.testing import CliRunner
 from video_clips import write_video
@@ -65,7 +66,7 @@ def test_a_models_cases(archive: tuple[Path, Path], run: Path, tmp_path: Path) -
     assert index["schema"] == "vmrtool.cases/1"
     assert (index["truth"], index["chosen_by"]) == ("raw", "run")
     pictures = [case["picture"] for case in index["cases"]]
-    assert sorted([*pictures, "cases.json"]) == sorted(
+    assert sorted([*pictures, "cases.json", "cases.html"]) == sorted(
         path.name for path in (tmp_path / "new" / "cases").iterdir()
     )
     truth = {row["qid"]: row for row in map(json.loads, archive[0].read_text().splitlines())}
@@ -88,6 +89,16 @@ def test_a_models_cases(archive: tuple[Path, Path], run: Path, tmp_path: Path) -
     drawn = [case["answers"][0]["IoU"] for case in index["cases"]]
     assert drawn == sorted(drawn, reverse=True)
     assert (drawn[0], drawn[-1]) == (max(ious.values()), min(ious.values()))
+    page = parse((tmp_path / "new" / "cases" / "cases.html").read_text("utf-8"))
+    assert answers_in(page) == [index]
+    cards = page.all("article", class_="card")
+    assert len(cards) == len(index["cases"])
+    for card, case in zip(cards, index["cases"], strict=True):
+        assert case["vid"] in card.all("h3")[0].text and "The video is not here." in card.text
+        assert f"{case['answers'][0]['IoU']:.2f}" in card.all("dl")[0].text
+        assert len(card.all("rect", class_="truth")) == len(case["truth"])
+        assert len(card.all("rect", class_="found")) == len(case["answers"][0]["moments"])
+        assert len(card.all("path", class_="curve")) == 2
     # The same again, to the byte, in the same place as well.
     assert draw(tmp_path / "new" / "cases") == index == draw(tmp_path / "second")
     for name in pictures:
@@ -133,6 +144,8 @@ def test_key_frames_come_from_the_videos_at_hand(
     cases = json.loads((out / "cases.json").read_text())["cases"]
     assert [case["vid"] for case in cases] == [vid, vid]
     assert {case["video"] for case in cases} == {str(videos / f"{vid}.mp4")}
+    page = parse((out / "cases.html").read_text("utf-8"))
+    assert len(page.all("video")) == 2 and len(page.all("img")) > 2
     # A damaged one is told of, and everything else is done.
     (videos / f"{vid}.mp4").write_text("no video")
     done = invoke(*common, "--cases", 2, "--out", out, "--videos", tmp_path / "videos", "--json")

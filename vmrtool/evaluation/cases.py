@@ -21,6 +21,8 @@ from vmrtool.grounding.checkpoint import GroundingModel
 from vmrtool.media.probe import VIDEO_SUFFIXES, probe
 from vmrtool.media.stills import stills
 from vmrtool.report.cases import Answer, Case, draw_case, still_count
+from vmrtool.report.cases_page import READING, case_section
+from vmrtool.report.html import Page, section_html, write_page
 from vmrtool.search.curves import Curves, snippet_curves
 
 SCHEMA = "vmrtool.cases/1"
@@ -65,7 +67,7 @@ def write_cases(
     videos: Mapping[str, Path] | None = None,
     progress: Callable[[int], None] = lambda _: None,
 ) -> CasesWritten:
-    """Draws `count` queries of an evaluation into a folder, and writes cases.json beside them.
+    """Draws `count` queries of an evaluation into a folder, beside cases.json and a page of them.
 
     Curves are those of the first model. Key frames come from where the data set or its catalog say
     the video is, or from `videos`; cases are then chosen among the queries whose video is there.
@@ -94,6 +96,7 @@ def write_cases(
     folder.mkdir(parents=True, exist_ok=True)
     digits = len(str(len(chosen)))
     entries: list[dict[str, Any]] = []
+    sections: list[tuple[str, str]] = []
     failed: dict[Path, str] = {}
     for number, q in enumerate(chosen, start=1):
         sample = samples[q]
@@ -126,6 +129,9 @@ def write_cases(
         )  # fmt: skip
         name = f"case-{number:0{digits}d}-{_safe(str(sample.qid))}.png"
         draw_case(case, folder / name)
+        here = file if file is not None and file.is_file() else None
+        section = case_section(case, here)
+        sections.append((case.query, section_html(section, number)))
         entries.append(_entry(name, sample, case, file if pictures else None))
         progress(1)
     document = {
@@ -138,6 +144,8 @@ def write_cases(
     target = folder / "cases.json"
     with whole(target) as place:
         place.write_text(json.dumps(document, indent=2, ensure_ascii=False) + "\n", "utf-8")
+    page = Page(f"{len(sections)} cases of {document['dataset']}", sections, READING)
+    write_page(folder / "cases.html", page, [document])
     return CasesWritten(target, tuple(failed.items()))
 
 
