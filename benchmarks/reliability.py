@@ -286,7 +286,8 @@ def soak(folder: Path, minutes: float, seed: int) -> None:
         write_clip(archive / f"{rounds}.mp4", seed=rounds, seconds=2)
         there = sorted(archive.iterdir())
         if rounds > 2:
-            rng.choice(there[:-1]).unlink()
+            if rounds % 3 == 0:
+                rng.choice(there[:-1]).unlink()
             there = sorted(archive.iterdir())
             changed = rng.choice(there)
             write_clip(changed, seed=10_000 + rounds, seconds=2)
