@@ -7,8 +7,8 @@
 
 Every part prints what it found and ends with exit code 1 where a promise of docs/reliability.md
 does not hold. Runs are children forked from this process, which has everything imported and nothing
-computed, so that kills do not hit the start-up. Real videos below $VMRTOOL_TEST_DATA are broken too,
-where it is set. POSIX only.
+computed, so that kills do not hit the start-up. Real videos below $VMRTOOL_TEST_DATA are broken
+too, where it is set. POSIX only.
 """
 
 import argparse
