@@ -8,7 +8,7 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 from video_clips import which
@@ -35,15 +35,19 @@ def shown(path: Path, fps: float = 24) -> list[int]:
     return [which(picture) for picture in read(path, fps)[1]]
 
 
-def on_display(times_ms: list[int], end_ms: int, fps: float = 24) -> list[int]:
-    """The frame on display at each tick, by the definition, to 1 ms."""
-    ticks = math.ceil((end_ms / 1000 - 0.0005) * fps)
+def on_display(
+    times_ms: list[int], end_ms: int, fps: float = 24, unit_s: float = 0.001
+) -> list[int]:
+    """The frame on display at each tick, by the definition, to half a unit of the time base."""
+    ticks = math.ceil((end_ms / 1000 - unit_s / 2) * fps)
     return [
-        max((i for i, t in enumerate(times_ms) if t / 1000 <= k / fps + 0.0005), default=0)
+        max((i for i, t in enumerate(times_ms) if t / 1000 <= k / fps + unit_s / 2), default=0)
         for k in range(ticks)
     ]
 
 
+@example(gaps=[42], name="v.mp4")
+@example(gaps=[1, 1], name="v.mp4")
 @settings(
     max_examples=25,
     deadline=None,
@@ -56,7 +60,9 @@ def on_display(times_ms: list[int], end_ms: int, fps: float = 24) -> list[int]:
 def test_each_tick_shows_the_frame_on_display(video: MakeVideo, gaps: list[int], name: str) -> None:
     times = [sum(gaps[:i]) for i in range(len(gaps) + 1)]
     path = video(name, times)
-    assert shown(path) == on_display(times, times[-1] + 40)
+    with av.open(path) as container:
+        unit_s = float(container.streams.video[0].time_base)  # 1 ms in Matroska, finer in MP4
+    assert shown(path) == on_display(times, times[-1] + 40, unit_s=unit_s)
     assert read(path)[0].duration_s == pytest.approx(times[-1] / 1000 + 0.04, abs=2e-3)
 
 
