@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 from vmrtool.datasets.dataset import Dataset
 from vmrtool.evaluation.metrics import Prediction, score, truths_of
+from vmrtool.grounding.checkpoint import GroundingModel
 from vmrtool.search.grounding import ground_videos
 from vmrtool.search.labels import Model
 from vmrtool.search.merging import Order
@@ -22,8 +23,9 @@ def predict(
 
     A video that fits into one window is answered as in the paper, by P_start P_end. Of a longer
     one every window is asked, and the answers are compared by the score that also ranks a search.
-    So are all answers to queries that name their event: it may happen several times, and the
-    likeliest start and the likeliest end then belong to different occurrences.
+    So are all answers to queries that name their event, unless the model decodes by expected fit:
+    the event may happen several times, and the likeliest start and the likeliest end then belong to
+    different occurrences, which the expected fit tells apart by itself.
 
     Args:
         model: in evaluation mode.
@@ -34,8 +36,9 @@ def predict(
     predictions: list[Prediction] = [()] * len(dataset)
     longest = model.config.max_snippets
     orders: dict[Order, list[int]] = {"grounding": [], "score": []}
+    expected = isinstance(model, GroundingModel) and model.config.decoding == "expected"
     for index in range(len(dataset)):
-        once = dataset.samples[index].event is None
+        once = expected or dataset.samples[index].event is None
         fits = dataset.video(index).n_snippets <= longest
         orders["grounding" if once and fits else "score"].append(index)
     for order, members in orders.items():
