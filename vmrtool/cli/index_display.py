@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import signal
 import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import typer
+
+from vmrtool.interrupts import on_interrupt
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -60,15 +61,8 @@ def _one_interrupt() -> Iterator[None]:
         if not again:
             raise KeyboardInterrupt
 
-    try:
-        before = signal.signal(signal.SIGINT, interrupt)
-    except ValueError:  # not in the main thread: whoever runs this thread sees to signals
+    with on_interrupt(interrupt):
         yield
-        return
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, before)
 
 
 def print_failures(failed: Sequence[Failed], out: Console) -> None:

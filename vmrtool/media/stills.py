@@ -31,18 +31,7 @@ def stills(
     Raises:
         MediaError: it cannot be opened, or not one frame decodes.
     """
-    info = probe(path)
-    width = max(1, round(height * min(widest, info.width / info.height)))
-    # Every second tick of a grid twice as fine is the middle of a part.
-    framing = Framing(("exact", (height, width)))
-    pictures = []
-    with FrameReader(path, fps=2 * count / seconds, framing=framing) as reader:
-        for tick, picture in enumerate(reader):
-            if tick % 2:
-                pictures.append(picture.copy())
-            if len(pictures) == count:
-                break
-    return pictures
+    return moment_stills(path, 0.0, seconds, count=count, height=height, widest=widest)
 
 
 def moment_stills(

@@ -1,7 +1,6 @@
 """The training loop: epochs of steps, validation, the best and the last checkpoint, resuming."""
 
 import math
-import signal
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
@@ -18,6 +17,7 @@ from vmrtool.errors import DivergedError, UsageError
 from vmrtool.grounding.checkpoint import GroundingModel, load_model, save_model
 from vmrtool.grounding.losses import contrastive_loss, grounding_loss
 from vmrtool.grounding.network import GroundingNetwork
+from vmrtool.interrupts import on_interrupt
 from vmrtool.training.events import EventLog
 from vmrtool.training.folder import RunFolder
 from vmrtool.training.optimiser import clip_gradients, make_optimiser, rate_at
@@ -326,15 +326,8 @@ class TrainingRun:
                 raise KeyboardInterrupt
             self._stop = True
 
-        try:
-            before = signal.signal(signal.SIGINT, stop)
-        except ValueError:  # not in the main thread: whoever runs this thread sees to signals
+        with on_interrupt(stop):
             yield
-            return
-        try:
-            yield
-        finally:
-            signal.signal(signal.SIGINT, before)
 
 
 def _unheard(event: StartReport | StepReport | EpochReport) -> None:
