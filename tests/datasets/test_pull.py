@@ -28,8 +28,9 @@ from vmrtool.datasets.pull import (
     pull_vectors,
     words_of_file,
 )
-from vmrtool.datasets.pulled import data_folder, pulled_features, pulled_vectors
+from vmrtool.datasets.pulled import data_folder, pulled_features
 from vmrtool.errors import AssetError, DataError, MissingError, UsageError
+from vmrtool.text.compact import pulled_vectors
 from vmrtool.text.given import read_given_vectors
 from vmrtool.text.vectors import load_word_vectors
 from vmrtool.training.settings import TrainingSettings

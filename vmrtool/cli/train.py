@@ -144,12 +144,12 @@ def train(
     from vmrtool.datasets.dataset import merge, split_by_video
     from vmrtool.datasets.load import all_queries, default_stores, load_parts
     from vmrtool.datasets.named import NAMED
-    from vmrtool.datasets.pulled import pulled_vectors
     from vmrtool.errors import DivergedError, UsageError
     from vmrtool.evaluation.within import measure
     from vmrtool.features.device import choose_device
     from vmrtool.grounding.config import GroundingConfig
     from vmrtool.indexing.choice import Choice
+    from vmrtool.text.compact import pulled_vectors
     from vmrtool.text.given import read_given_vectors
     from vmrtool.text.states import text_model_settings
     from vmrtool.training.grid import plan_runs

@@ -21,7 +21,7 @@ from vmrtool.datasets.unpack import ARCHIVES, unpack
 from vmrtool.datasets.unpack import FEATURES as FEATURE_SUFFIXES
 from vmrtool.errors import AssetError, DataError, UsageError
 from vmrtool.files import whole
-from vmrtool.text.compact import CompactVectors, read_compact, write_compact
+from vmrtool.text.compact import PULLED, CompactVectors, read_compact, write_compact
 from vmrtool.text.given import Wanted
 from vmrtool.text.tokens import tokenize
 from vmrtool.text.vectors import load_word_vectors
@@ -154,7 +154,7 @@ def pull_vectors(
         DataError: it is not what it should be.
         DiskError: the disk is full.
     """
-    path = (folder or data_folder("glove")) / pulled.VECTORS
+    path = (folder or data_folder("glove")) / PULLED
     here = _vectors_here(path, progress)
     asked = set(words)
     if not asked and not more:

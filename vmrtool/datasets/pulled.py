@@ -11,7 +11,6 @@ from vmrtool.files import whole
 
 FEATURES = "features"
 MANIFEST = "features.json"
-VECTORS = "glove.840B.300d.safetensors"
 
 
 @dataclass(frozen=True)
@@ -59,9 +58,3 @@ def pulled_features(dataset: str, folder: Path | None = None) -> Path | None:
     features = folder / FEATURES
     whole = [path for path in features.iterdir() if path.suffix in (".h5", ".hdf5")]
     return whole[0] if len(whole) == 1 else features
-
-
-def pulled_vectors() -> Path | None:
-    """The compact file of word vectors, if it has been pulled."""
-    path = data_folder("glove") / VECTORS
-    return path if path.is_file() else None

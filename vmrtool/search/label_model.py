@@ -14,6 +14,7 @@ from vmrtool.errors import CatalogError, MissingError, ModelError, UsageError, V
 from vmrtool.features.class_head import ClassHead, head_key
 from vmrtool.grounding.checkpoint import ExtractorSpec
 from vmrtool.search.labels import LabelModel
+from vmrtool.text.compact import pulled_vectors
 from vmrtool.text.likeness import (
     WAYS,
     Likeness,
@@ -21,7 +22,6 @@ from vmrtool.text.likeness import (
     by_glove,
     by_text_model,
     by_words,
-    glove_here,
     read_glove,
 )
 from vmrtool.text.states import sentence_vectors, text_model_here
@@ -166,7 +166,7 @@ def _by(way: Way, names: tuple[str, ...], text_model: str, *, only_here: bool) -
 
         return by_text_model(names, embed)
     if way == "glove":
-        path = glove_here()
+        path = pulled_vectors()
         if path is None:
             raise MissingError(
                 "there are no word vectors here", remedy="Get them: vmrtool data pull glove"

@@ -11,10 +11,18 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from vmrtool.config import cache_folder
 from vmrtool.errors import DataError
 from vmrtool.files import whole
 
 FORMAT = "vmrtool.vectors/1"
+PULLED = "glove.840B.300d.safetensors"
+
+
+def pulled_vectors() -> Path | None:
+    """The file that `vmrtool data pull glove` makes, if it has been pulled."""
+    path = cache_folder() / "glove" / PULLED
+    return path if path.is_file() else None
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,6 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from vmrtool.config import cache_folder
 from vmrtool.text.stems import FUNCTION_WORDS, stem
 from vmrtool.text.tokens import tokenize
 from vmrtool.text.vectors import load_word_vectors
@@ -24,8 +23,6 @@ WAYS: tuple[Way, ...] = ("sentence-transformers", "glove", "words")
 
 FAR: dict[Way, float] = {"words": 0.0, "glove": 0.4, "sentence-transformers": 0.35}
 """A sentence is far from all names when its likeness with the nearest one is not above this."""
-
-GLOVE_FILE = "glove.840B.300d.safetensors"
 
 
 class Likeness:
@@ -126,12 +123,6 @@ def by_glove(names: Sequence[str], vectors: Mapping[str, NDArray]) -> Likeness:
 def by_text_model(names: Sequence[str], embed: Embed) -> Likeness:
     """By a text model's own sentence vectors."""
     return Likeness(names, "sentence-transformers", embed)
-
-
-def glove_here() -> Path | None:
-    """The file of word vectors that `vmrtool data pull glove` makes, if it has been pulled."""
-    path = cache_folder() / "glove" / GLOVE_FILE
-    return path if path.is_file() else None
 
 
 def read_glove(path: Path) -> dict[str, NDArray]:
