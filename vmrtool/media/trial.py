@@ -16,7 +16,6 @@ from vmrtool.media.decode import FrameReader
 from vmrtool.media.geometry import Framing
 from vmrtool.media.probe import probe
 
-
 _STALL_S = 10.0  # without a picture
 
 
