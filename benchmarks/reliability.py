@@ -34,9 +34,15 @@ from runs import QUERIES, Tell, blocks, whole
 from vmrtool.indexing.pipeline import index
 from vmrtool.search.engine import open_searcher
 
+PATIENCE_S = 120.0  # for decoding one video: real ones take a while on a busy machine
+MOST_MB = 1000  # by which memory may grow
+
 
 def broken(folder: Path, files: int, seed: int) -> None:
-    """Indexes broken files; each must be indexed or a failure with stage, error and remedy."""
+    """Indexes broken files; each must be indexed or a failure with stage, error and remedy.
+
+    Files of $VMRTOOL_TEST_DATA/videos are broken too, where it is set.
+    """
     archive = folder / "archive"
     data = os.environ.get("VMRTOOL_TEST_DATA")
     kinds = break_files(archive, files, seed, Path(data) / "videos" if data else None)
@@ -48,7 +54,9 @@ def broken(folder: Path, files: int, seed: int) -> None:
         torch.set_num_threads(1)
         av.logging.set_level(None)
         before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-        done = index([archive], catalog, lambda: blocks(catalog, 60.0), workers=2, timeout_s=60.0)
+        done = index(
+            [archive], catalog, lambda: blocks(catalog, PATIENCE_S), workers=2, timeout_s=PATIENCE_S
+        )
         grown = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
         told = {**done.to_dict(), "grown_mb": grown / 1024}
         (folder / "report.json").write_text(json.dumps(told))
@@ -61,9 +69,9 @@ def broken(folder: Path, files: int, seed: int) -> None:
         assert db.execute("PRAGMA integrity_check").fetchone() == ("ok",)
     unsettled = [name for name in kinds if states.get(name) not in ("indexed", "failed")]
     bare = [row["path"] for row in report["failed"] if not (row["stage"] and row["error"])]
-    defects = [
-        row for row in report["failed"] if ": " in row["error"] and "Error: " in row["error"]
-    ]
+    # What nothing here has foreseen is told by its Python name.
+    defects = [row for row in report["failed"] if "Error: " in row["error"]]
+    silent = Counter(row["error"] for row in report["failed"] if not row["remedy"])
     for row in defects:
         print(f"unforeseen: {Path(row['path']).name}: {row['error']}")
     outcomes = Counter((kind, states.get(name)) for name, kind in kinds.items())
@@ -76,7 +84,9 @@ def broken(folder: Path, files: int, seed: int) -> None:
         f"{len(report['failed'])} failed with a reason, {len(unsettled)} unsettled; memory grew "
         f"by {report['grown_mb']:.0f} MB, {time.monotonic() - began:.0f} s"
     )
-    if unsettled or bare or defects:
+    if silent:
+        print(f"without a remedy: {dict(silent.most_common(5))}")
+    if unsettled or bare or defects or silent or report["grown_mb"] > MOST_MB:
         raise AssertionError(f"unsettled {unsettled[:5]}, without a reason {bare[:5]}")
 
 
