@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 from indexing_fakes import FakeExtractor, write_video
+from moto_server import WHY, s3_served
 from tiny_zoo import write_zoo
 from typer.testing import CliRunner, Result
 
@@ -29,7 +30,6 @@ from vmrtool.indexing.pipeline import index
 from vmrtool.indexing.report import IndexReport, Noted
 from vmrtool.media import at_hand, stores
 
-WHY = "{} is not installed: pip install 'vmrtool[remote]'"
 pytest.importorskip("fsspec", reason=WHY.format("fsspec"))
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -90,22 +90,8 @@ class Pages(Archive):
 
 @pytest.fixture(scope="module")
 def s3() -> Iterator[Any]:
-    pytest.importorskip("s3fs", reason=WHY.format("s3fs"))
-    server_of = pytest.importorskip("moto.server", reason="moto is not installed: a test's need")
-    server = server_of.ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    with pytest.MonkeyPatch.context() as patch:
-        for name in [name for name in os.environ if name.startswith("AWS_")]:
-            patch.delenv(name)
-        patch.setenv("AWS_ENDPOINT_URL", f"http://{host}:{port}")
-        patch.setenv("AWS_ACCESS_KEY_ID", "key-of-nobody")
-        patch.setenv("AWS_SECRET_ACCESS_KEY", "secret-of-nobody")
-        patch.setenv("AWS_DEFAULT_REGION", "us-east-1")
-        stores._of_scheme.cache_clear()
-        yield pytest.importorskip("boto3").client("s3")
-        stores._of_scheme.cache_clear()
-    server.stop()
+    with s3_served() as client:
+        yield client
 
 
 BUCKETS = itertools.count(1)

@@ -10,7 +10,6 @@ import contextlib
 import errno
 import itertools
 import os
-import re
 import shutil
 import tempfile
 import time
@@ -50,7 +49,8 @@ _SECOND_NS = 1_000_000_000
 
 _COPIES = "vmrtool-copies-"
 _LOCK = "lock"
-_ORIGIN = "address"
+_ORIGIN = ".address"
+_LONGEST_NAME = 200  # bytes; a file system's limit is 255, a store's 1,024
 _YOUNG_S = 60.0
 
 
@@ -359,8 +359,10 @@ _numbers = itertools.count(1)
 def _copied(address: Address) -> Path:
     """A copy of an object in a folder of its own, beside a file that says what it is of."""
     folder = _folder() / str(next(_numbers))
-    suffix = address.suffix if re.fullmatch(r"\.\w{1,8}", address.suffix) else ""
-    copy = folder / f"video{suffix}"
+    name = address.name
+    if name.startswith(".") or "\0" in name or len(os.fsencode(name)) > _LONGEST_NAME:
+        name = "video"
+    copy = folder / name
     try:
         folder.mkdir()
         (folder / _ORIGIN).write_bytes(os.fsencode(address))
@@ -391,7 +393,7 @@ def _fetch(address: Address, copy: Path) -> None:
         StoreError: the store does not answer.
         OSError: there is no room.
     """
-    unfinished = copy.with_name("unfinished")
+    unfinished = copy.with_name(".unfinished")
     try:
         with _asking(address):
             _filesystem(address).get_file(str(address), str(unfinished))
