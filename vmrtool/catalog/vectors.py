@@ -1,11 +1,14 @@
 """Windows and pooled vectors in the catalog, one set for each grounding model and extractor."""
 
-from collections.abc import Iterator, Sequence
+import json
+from collections.abc import Collection, Iterator, Sequence
 
 import numpy as np
 from sqlite_utils import Database
 
-from vmrtool.catalog.rows import StoredWindow
+from vmrtool.catalog.rows import ListedWindow, StoredWindow
+
+_AMONG = "AND w.content_hash IN (SELECT value FROM json_each(?)) "
 
 
 def write(db: Database, model: str, extractor_id: int, windows: Sequence[StoredWindow]) -> None:
@@ -43,17 +46,32 @@ def write(db: Database, model: str, extractor_id: int, windows: Sequence[StoredW
         )
 
 
-def read(db: Database, model: str, extractor_id: int) -> Iterator[StoredWindow]:
-    """All windows of a model, in the order of content hash and time.
+def listing(db: Database, model: str, extractor_id: int) -> list[ListedWindow]:
+    """All windows of a model without their vectors, in the order of content hash and time."""
+    rows = db.execute(
+        "SELECT w.id, w.content_hash, w.first, w.n, v.n FROM windows AS w "
+        "JOIN vectors AS v ON v.window_id = w.id WHERE w.model = ? AND w.extractor_id = ? "
+        "ORDER BY w.content_hash, w.first",
+        (model, extractor_id),
+    )
+    return [ListedWindow(*row) for row in rows]
+
+
+def read(
+    db: Database, model: str, extractor_id: int, contents: Collection[str] | None = None
+) -> Iterator[StoredWindow]:
+    """All windows of a model, or of some contents, in the order of content hash and time.
 
     Raises:
         ValueError: vectors that nothing here has written.
     """
+    # A list of any length is one value, where there may be only so many.
+    among, values = ("", ()) if contents is None else (_AMONG, (json.dumps(list(contents)),))
     rows = db.execute(
         "SELECT w.content_hash, w.first, w.n, v.n, v.dim, v.data, v.spans FROM windows AS w "
-        "JOIN vectors AS v ON v.window_id = w.id WHERE w.model = ? AND w.extractor_id = ? "
+        f"JOIN vectors AS v ON v.window_id = w.id WHERE w.model = ? AND w.extractor_id = ? {among}"
         "ORDER BY w.content_hash, w.first",
-        (model, extractor_id),
+        (model, extractor_id, *values),
     )
     width: int | None = None
     for content_hash, first, n, count, dim, data, spans in rows:
