@@ -6,6 +6,7 @@ from collections.abc import Collection, Iterator, Sequence
 import numpy as np
 from sqlite_utils import Database
 
+from vmrtool.catalog.digests import vectors_digest
 from vmrtool.catalog.rows import ListedWindow, StoredWindow
 
 _AMONG = "AND w.content_hash IN (SELECT value FROM json_each(?)) "
@@ -29,32 +30,45 @@ def write(db: Database, model: str, extractor_id: int, windows: Sequence[StoredW
             raise ValueError(f"vectors {window.vectors.shape}, spans {window.spans.shape}")
         row = {
             "model": model,
-            "extractor_id": extractor_id,
             "content_hash": window.content_hash,
             "first": window.first,
             "n": window.n,
         }
-        window_id = db.table("windows").insert(row).last_pk
+        window_id = db.table("windows").insert({**row, "extractor_id": extractor_id}).last_pk
+        n, dim = window.vectors.shape
+        data = np.ascontiguousarray(window.vectors, dtype="<f4").tobytes()
+        spans = np.ascontiguousarray(window.spans, dtype="<i4").tobytes()
+        key = (model, window.content_hash, window.first, window.n)
         db.table("vectors").insert(
             {
                 "window_id": window_id,
-                "n": len(window.vectors),
-                "dim": window.vectors.shape[1],
-                "data": np.ascontiguousarray(window.vectors, dtype="<f4").tobytes(),
-                "spans": np.ascontiguousarray(window.spans, dtype="<i4").tobytes(),
+                "n": n,
+                "dim": dim,
+                "data": data,
+                "spans": spans,
+                "digest": vectors_digest(key, n, dim, data, spans),
             }
         )
 
 
 def listing(db: Database, model: str, extractor_id: int) -> list[ListedWindow]:
-    """All windows of a model without their vectors, in the order of content hash and time."""
+    """All windows of a model without their vectors, in the order of content hash and time.
+
+    Raises:
+        ValueError: windows that nothing here has written.
+    """
     rows = db.execute(
         "SELECT w.id, w.content_hash, w.first, w.n, v.n FROM windows AS w "
         "JOIN vectors AS v ON v.window_id = w.id WHERE w.model = ? AND w.extractor_id = ? "
         "ORDER BY w.content_hash, w.first",
         (model, extractor_id),
     )
-    return [ListedWindow(*row) for row in rows]
+    listed = []
+    for row in rows:
+        if [type(value) for value in row] != [int, str, int, int, int]:
+            raise ValueError(f"window {row[0]!r}")
+        listed.append(ListedWindow(*row))
+    return listed
 
 
 def read(

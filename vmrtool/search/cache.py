@@ -50,7 +50,7 @@ class Wish:
 
 
 @dataclass(frozen=True)
-class Opened:
+class OpenedIndex:
     """A catalog's vectors ready to be searched: what they stand for, and their index.
 
     `choice` says in words which index it is and why; it is empty where nobody asked for one and
@@ -71,7 +71,7 @@ def open_index(
     contents: Collection[str],
     unstored: Sequence[StoredWindow],
     wish: Wish,
-) -> Opened:
+) -> OpenedIndex:
     """Opens the index of some contents' vectors.
 
     Args:
@@ -118,7 +118,7 @@ def open_index(
     index = VectorIndex(parts, table.bounds, table.window_of) if len(table) else None
     if few and wish.factory is None and wish.gpu is None:
         told = ""
-    return Opened(table, index, told, tuple(notes))
+    return OpenedIndex(table, index, told, tuple(notes))
 
 
 @dataclass(frozen=True)
