@@ -64,23 +64,24 @@ def write_clip(
 def break_files(folder: Path, count: int, seed: int, real: Path | None = None) -> dict[str, str]:
     """Makes `count` broken videos in `folder`; returns each one's name with how it was broken.
 
-    Made of rendered clips in four containers, and of the files below `real`, where given.
+    Made of rendered clips in four containers, and every other one of a file below `real`, where
+    given.
     """
     rng = random.Random(seed)
     folder.mkdir(parents=True, exist_ok=True)
     source = folder.parent / "good"
-    good = [
+    rendered = [
         write_clip(source / f"{n}.{suffix}", seed=n, codec=codec)
         for n, (suffix, codec) in enumerate(SUFFIXES.items())
     ]
-    if real is not None:
-        good += sorted(p for p in real.rglob("*") if p.is_file() and p.stat().st_size < 2_000_000)
+    found = [] if real is None else sorted(path for path in real.rglob("*") if path.is_file())
+    good = rendered + found
     kinds: dict[str, str] = {}
     makers = list(_MAKERS.items())
     for number in range(count):
         # Truncations and flips differ each time; the others need fewer.
         kind, make = makers[number % 2] if rng.random() < 0.5 else rng.choice(makers)
-        original = rng.choice(good)
+        original = rng.choice(found if found and rng.random() < 0.5 else rendered)
         name = f"{number:04}-{kind.replace(' ', '-')}{original.suffix}"
         path = folder / (name if original.suffix != ".ts" else name[:-3] + ".m2ts")
         make(path, original, good, rng)

@@ -48,7 +48,7 @@ def snippets_of(path: Path) -> FakeSnippets:
     features = np.frombuffer(digest[: 2 * DIM], np.uint8)[None, :DIM] + np.arange(n)[:, None]
     edges = np.arange(n + 1) * 0.5
     cells = np.stack([edges[:-1], edges[1:]], axis=1)
-    return FakeSnippets(features.astype(np.float16), cells - 0.25, cells, duration_s=n * 0.5)
+    return FakeSnippets(features.astype(np.float16), np.maximum(cells - 0.25, 0), cells, n * 0.5)
 
 
 @dataclass

@@ -2,11 +2,8 @@
 
 import os
 import random
-import shutil
 import signal
-import subprocess
 import sys
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,6 +13,7 @@ import pytest
 from indexing_fakes import FakeExtractor, snippets_of, write_video
 
 from vmrtool.catalog import Catalog, connection, network
+from vmrtool.catalog.verification import repair, verify
 from vmrtool.cli.index_display import _one_interrupt
 from vmrtool.errors import CatalogError, MediaError
 from vmrtool.indexing import hosts
@@ -159,19 +157,31 @@ def test_readers_see_whole_videos_only(archive: Archive) -> None:
     assert seen == list(range(6))
 
 
+def test_what_was_damaged_is_found_dropped_and_made_again(archive: Archive) -> None:
+    for number in range(3):
+        write_video(archive.folder / f"{number}.mp4", number)
+    archive.run()
+    hurt = archive.folder / "1.mp4"
+    with Catalog.open(archive.catalog, readonly=False) as catalog, catalog.transaction() as db:
+        row = catalog.video(hurt)
+        of_it = "WHERE content_hash = ?"
+        query = f"SELECT data FROM features {of_it}"
+        (data,) = db.execute(query, (row.content_hash,)).fetchone()
+        flipped = bytes([data[0] ^ 1]) + data[1:]
+        db.execute(f"UPDATE features SET data = ? {of_it}", (flipped, row.content_hash))
+    with Catalog.open(archive.catalog, readonly=False) as catalog:
+        (fault,) = verify(catalog).faults
+        assert repair(catalog, (fault,)) == 1
+    assert archive.states() == {"0.mp4": "indexed", "1.mp4": "pending", "2.mp4": "indexed"}
+    extractor = FakeExtractor()
+    assert archive.run(extractor).indexed == 1 and extractor.asked == ["1.mp4"]
+    with Catalog.open(archive.catalog) as catalog:
+        stored = catalog.features(catalog.video(hurt).content_hash, catalog.extractor.id)
+        np.testing.assert_array_equal(stored.features, snippets_of(hurt).features)
+        assert verify(catalog).faults == ()
+
+
 # Disks ---------------------------------------------------------------------------------------
-
-
-@pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A file system of a megabyte, where one can be mounted."""
-    place = tmp_path / "disk"
-    place.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", "size=1m", "vmrtool-test", str(place)]
-    if shutil.which("mount") is None or subprocess.run(mount, capture_output=True).returncode:
-        pytest.skip("no file system can be mounted here")
-    yield place
-    subprocess.run(["umount", str(place)], check=True)
 
 
 def test_a_disk_that_is_full_and_then_is_not(

@@ -222,7 +222,11 @@ class DecodeAhead:
             except Exception as error:  # whatever it is, it is this video's alone
                 if not self._end(task):
                     return
-                wrapped = MediaError(f"{path}: {type(error).__name__}: {error}", stage="decode")
+                wrapped = MediaError(
+                    f"{path}: {type(error).__name__}: {error}",
+                    stage="decode",
+                    remedy="Check that the file plays, or leave it out with --exclude.",
+                )
                 wrapped.__cause__ = error
                 self._put(Failure(video, path, wrapped))
         self._put(None)

@@ -19,6 +19,7 @@ MAX_PIXELS = 1 << 26
 # other files that are in the archive themselves.
 _PLAYLISTS = frozenset({"hls", "concat", "dash", "imf", "sdp"})
 _PICTURES = frozenset({"image2", "ico", "svg_pipe", "apng"})
+_LEAVE_OUT: dict[str, Any] = {"stage": "open", "remedy": "Leave it out with --exclude."}
 
 
 @contextlib.contextmanager
@@ -35,9 +36,9 @@ def open_video(path: Path) -> Iterator[tuple[Any, Any]]:
     with at_hand(path), _opened(path) as container:
         name = container.format.name
         if name in _PLAYLISTS:
-            raise MediaError(f"{path}: a playlist ({name}), not a video", stage="open")
+            raise MediaError(f"{path}: a playlist ({name}), not a video", **_LEAVE_OUT)
         if name in _PICTURES or name.endswith("_pipe"):
-            raise MediaError(f"{path}: a still picture ({name}), not a video", stage="open")
+            raise MediaError(f"{path}: a still picture ({name}), not a video", **_LEAVE_OUT)
         stream = _picture_stream(path, container)
         stream.codec_context.thread_count = 1
         stream.codec_context.options = {"max_pixels": str(MAX_PIXELS)}
@@ -56,7 +57,7 @@ def open_error(path: Path, error: Exception) -> MediaError:
     """What `error` on opening `path` means to its owner."""
     remedy: str | None = "Check that the file is a video and complete, or leave it out."
     if isinstance(error, FileNotFoundError):
-        reason, remedy = "no such file", None
+        reason, remedy = "no such file", "It was moved or removed: index its folder again."
     elif isinstance(error, PermissionError):
         reason, remedy = "no permission to read it", "Make it readable, or leave it out."
     elif _size(path) == 0:
@@ -129,11 +130,7 @@ def _picture_stream(path: Path, container: Any) -> Any:
     if not streams:
         holds = "only a cover picture" if container.streams.video else "no pictures"
         sound = " and sound" if container.streams.audio else ""
-        raise MediaError(
-            f"{path}: holds {holds}{sound}, not a video",
-            stage="open",
-            remedy="Leave it out with --exclude.",
-        )
+        raise MediaError(f"{path}: holds {holds}{sound}, not a video", **_LEAVE_OUT)
     stream = streams[0]
     if stream.codec_context is None:
         raise MediaError(

@@ -224,6 +224,7 @@ class FrameReader:
                 f"{self.path}: pictures of format {frame.format.name} cannot be converted: "
                 f"{describe(error)}",
                 stage="decode",
+                remedy="Convert it, for instance to H.264 in mp4, or leave it out with --exclude.",
             ) from error
         plane = painted.planes[0]
         rows = np.frombuffer(memoryview(plane), np.uint8).reshape(-1, plane.line_size)[
