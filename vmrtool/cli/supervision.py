@@ -66,6 +66,8 @@ def supervise(command: list[str]) -> int:
                 _tell("killed from outside, or for want of memory; the same command goes on")
             return 128 + number
         suspects = [path for path in dict.fromkeys(at_hand) if original(path) not in quarantine]
+        if suspects:
+            _tell(f"the decoder died ({number.name}); trying each video that was open")
         guilty = [path for path in suspects if _dies_of(path)]
         faults += not guilty
         if not guilty and faults >= _BLAME_AFTER:
@@ -75,7 +77,7 @@ def supervise(command: list[str]) -> int:
             return 128 + number
         for path in guilty:
             quarantine[original(path)] = f"the decoder died of it ({number.name})"
-        _tell(f"the decoder died ({number.name}); going on without {len(quarantine)} videos")
+        _tell(f"going on without {len(quarantine)} videos that the decoder dies of")
 
 
 def _run(command: list[str], quarantine: dict[Path, str]) -> tuple[int, list[Path]]:

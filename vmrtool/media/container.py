@@ -101,7 +101,8 @@ def decoded_frames(
     while True:
         try:
             packet = next(packets)
-        except StopIteration:
+        except (StopIteration, IndexError):
+            # PyAV stumbles over streams that turn up while it reads, once it has given all of ours.
             return
         except (FFmpegError, OSError) as error:
             on_damage(error)
