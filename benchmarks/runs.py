@@ -83,7 +83,7 @@ def answers(searcher: Searcher) -> list[Any]:
     ]
 
 
-def blocks(catalog: Path, timeout_s: float | None = None) -> Any:
+def blocks(catalog: Path) -> Any:
     """The extractor of the model `blocks`, on the processor."""
     from vmrtool.grounding.checkpoint import load_model
 
@@ -94,7 +94,6 @@ def blocks(catalog: Path, timeout_s: float | None = None) -> Any:
         batch_size=None,
         read_spec=lambda path: load_model(path).extractor,
         tell=lambda line: None,
-        timeout_s=timeout_s,
     )
 
 
