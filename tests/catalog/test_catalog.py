@@ -284,14 +284,14 @@ def test_an_older_catalog_is_migrated_and_keeps_its_videos(
     newer._migrations = list(schema.migrations._migrations)
 
     @newer()
-    def m003_notes(db) -> None:
+    def m004_notes(db) -> None:
         db.table("videos").add_column("note", str)
-        db.execute("PRAGMA user_version = 3")
+        db.execute("PRAGMA user_version = 4")
 
     monkeypatch.setattr(schema, "migrations", newer)
-    monkeypatch.setattr(schema, "SCHEMA_VERSION", 3)
+    monkeypatch.setattr(schema, "SCHEMA_VERSION", 4)
     with way(tmp_path / "v.db") as catalog:
-        assert schema.version(catalog._db) == 3 and catalog.id == identity
+        assert schema.version(catalog._db) == 4 and catalog.id == identity
         assert "note" in catalog._db.table("videos").columns_dict
         back = catalog.features("h", extractor)
         assert back is not None and same(back, stored)
@@ -306,18 +306,18 @@ def test_a_migration_that_fails_changes_nothing(
     broken._migrations = list(schema.migrations._migrations)
 
     @broken()
-    def m003_broken(db) -> None:
+    def m004_broken(db) -> None:
         db.execute("CREATE TABLE half (x)")
-        db.execute("PRAGMA user_version = 3")
+        db.execute("PRAGMA user_version = 4")
         db.execute("CREATE TABLE half (x)")
 
     with monkeypatch.context() as patch:
         patch.setattr(schema, "migrations", broken)
-        patch.setattr(schema, "SCHEMA_VERSION", 3)
+        patch.setattr(schema, "SCHEMA_VERSION", 4)
         with pytest.raises(CatalogError, match="half"):
             Catalog.create_or_open(tmp_path / "v.db")
     with Catalog.open(tmp_path / "v.db") as catalog:
-        assert schema.version(catalog._db) == 2
+        assert schema.version(catalog._db) == 3
         assert not catalog._db.table("half").exists()
 
 

@@ -7,7 +7,7 @@ catalog. Each migration raises the version by one, inside one transaction.
 from sqlite_utils import Database, Migrations
 
 APPLICATION_ID = 0x564D5254  # "VMRT"
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 
 migrations = Migrations("vmrtool")
 
@@ -155,6 +155,40 @@ def m002_views(db: Database) -> None:
     for statement in _VIEWS:
         db.execute(statement)
     db.execute("PRAGMA user_version = 2")
+
+
+_ENCODINGS = (
+    # cells before data: a later column of a row is reached through all of the earlier ones.
+    """CREATE TABLE encodings (
+        window_id INTEGER PRIMARY KEY REFERENCES windows (id) ON DELETE CASCADE,
+        n INTEGER NOT NULL,
+        dim INTEGER NOT NULL,
+        cells BLOB NOT NULL,
+        data BLOB NOT NULL
+    )""",
+    "DROP VIEW storage_by_table",
+    """CREATE VIEW storage_by_table AS
+    SELECT 'features' AS name, count(*) AS row_count,
+        coalesce(sum(length(data) + length(seen) + length(cells)), 0) AS bytes FROM features
+    UNION ALL
+    SELECT 'vectors', count(*), coalesce(sum(length(data) + length(spans)), 0) FROM vectors
+    UNION ALL
+    SELECT 'encodings', count(*), coalesce(sum(length(data) + length(cells)), 0) FROM encodings
+    UNION ALL
+    SELECT 'videos', count(*), coalesce(sum(length(path_bytes) + length(path)), 0) FROM videos
+    UNION ALL
+    SELECT 'failures', count(*),
+        coalesce(sum(length(path) + length(error) + length(coalesce(remedy, ''))), 0)
+    FROM failures""",
+)
+
+
+@migrations()
+def m003_encodings(db: Database) -> None:
+    """What a grounding network makes of a window before it is asked anything."""
+    for statement in _ENCODINGS:
+        db.execute(statement)
+    db.execute("PRAGMA user_version = 3")
 
 
 def version(db: Database) -> int:

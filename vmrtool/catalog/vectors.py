@@ -1,11 +1,14 @@
-"""Windows and pooled vectors in the catalog, one set for each grounding model and extractor."""
+"""What grounding models make of windows, one set for each model and extractor.
+
+Pooled vectors are there for every window, encodings where they are kept.
+"""
 
 from collections.abc import Iterator, Sequence
 
 import numpy as np
 from sqlite_utils import Database
 
-from vmrtool.catalog.rows import StoredWindow
+from vmrtool.catalog.rows import StoredEncoding, StoredWindow
 
 
 def write(db: Database, model: str, extractor_id: int, windows: Sequence[StoredWindow]) -> None:
@@ -14,7 +17,7 @@ def write(db: Database, model: str, extractor_id: int, windows: Sequence[StoredW
     What was stored for the same model, extractor and contents is replaced.
 
     Raises:
-        ValueError: vectors and spans of a window do not belong together.
+        ValueError: the arrays of a window do not belong together.
     """
     for content_hash in {window.content_hash for window in windows}:
         db.execute(
@@ -32,6 +35,7 @@ def write(db: Database, model: str, extractor_id: int, windows: Sequence[StoredW
             "n": window.n,
         }
         window_id = db.table("windows").insert(row).last_pk
+        assert isinstance(window_id, int)
         db.table("vectors").insert(
             {
                 "window_id": window_id,
@@ -41,6 +45,23 @@ def write(db: Database, model: str, extractor_id: int, windows: Sequence[StoredW
                 "spans": np.ascontiguousarray(window.spans, dtype="<i4").tobytes(),
             }
         )
+        if window.encoding is not None:
+            _write_encoding(db, window_id, window.n, window.encoding)
+
+
+def _write_encoding(db: Database, window_id: int, n: int, encoding: StoredEncoding) -> None:
+    data, cells = encoding.data, encoding.cells
+    if data.ndim != 2 or len(data) != n or cells.shape != (n, 2):
+        raise ValueError(f"encoding {data.shape}, cells {cells.shape} of {n} snippets")
+    db.table("encodings").insert(
+        {
+            "window_id": window_id,
+            "n": n,
+            "dim": data.shape[1],
+            "cells": np.ascontiguousarray(cells, dtype="<f8").tobytes(),
+            "data": np.ascontiguousarray(data, dtype="<f2").tobytes(),
+        }
+    )
 
 
 def read(db: Database, model: str, extractor_id: int) -> Iterator[StoredWindow]:
@@ -71,12 +92,55 @@ def read(db: Database, model: str, extractor_id: int) -> Iterator[StoredWindow]:
         yield window
 
 
-def missing(db: Database, model: str, extractor_id: int) -> list[str]:
-    """Content hashes that have features by this extractor but no windows of this model yet."""
+def read_encoding(
+    db: Database, model: str, extractor_id: int, content_hash: str, first: int
+) -> StoredEncoding | None:
+    """What is kept of the window that starts at snippet `first`; None where nothing is.
+
+    Raises:
+        ValueError: an encoding that nothing here has written.
+    """
+    row = db.execute(
+        "SELECT e.n, e.dim, e.data, e.cells FROM windows AS w "
+        "JOIN encodings AS e ON e.window_id = w.id "
+        "WHERE w.model = ? AND w.extractor_id = ? AND w.content_hash = ? AND w.first = ?",
+        (model, extractor_id, content_hash, first),
+    ).fetchone()
+    if row is None:
+        return None
+    n, dim, data, cells = row
+    encoding = StoredEncoding(
+        data=np.frombuffer(data, dtype="<f2").reshape(n, dim),
+        cells=np.frombuffer(cells, dtype="<f8").reshape(n, 2),
+    )
+    if not (np.isfinite(encoding.data).all() and np.isfinite(encoding.cells).all()):
+        raise ValueError(f"encoding of content {content_hash[:12]}")
+    return encoding
+
+
+def drop_encodings(db: Database) -> None:
+    """Forgets the encodings of all models; their vectors stay."""
+    db.execute("DELETE FROM encodings")
+
+
+def missing(
+    db: Database, model: str, extractor_id: int, *, with_encodings: bool = False
+) -> list[str]:
+    """Content hashes that have features by this extractor but no windows of this model yet.
+
+    with_encodings: or windows without their encodings.
+    """
+    done = "SELECT content_hash FROM windows WHERE model = ? AND extractor_id = ?"
+    wanted = f"content_hash NOT IN ({done})"
+    keys: list[str | int] = [extractor_id, model, extractor_id]
+    if with_encodings:
+        bare = f"{done} AND id NOT IN (SELECT window_id FROM encodings)"
+        wanted = f"({wanted} OR content_hash IN ({bare}))"
+        keys += [model, extractor_id]
     rows = db.execute(
-        "SELECT DISTINCT content_hash FROM features WHERE extractor_id = ? AND content_hash NOT IN "
-        "(SELECT content_hash FROM windows WHERE model = ? AND extractor_id = ?) ORDER BY 1",
-        (extractor_id, model, extractor_id),
+        f"SELECT DISTINCT content_hash FROM features WHERE extractor_id = ? AND {wanted} "
+        "ORDER BY 1",
+        keys,
     )
     return [row[0] for row in rows]
 

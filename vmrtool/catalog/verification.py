@@ -94,6 +94,7 @@ def verify(
             faults += _roots_and_videos(db, count, hash_file)
             faults += _features(db, count)
             faults += _windows(db, count)
+            faults += _encodings(db)
             faults += _failures(db, count)
         except sqlite3.DatabaseError as error:
             faults.append(Fault("catalog", "file", f"cannot be read on: {error}", FROM_COPY))
@@ -148,12 +149,21 @@ def _sqlite_says(db: Database) -> Iterator[Fault]:
         else:
             yield Fault(
                 *(table, str(rowid), f"points to a row of {parent} that is not there"),
-                POOL_AGAIN if table in ("windows", "vectors") else INDEX_AGAIN,
+                POOL_AGAIN if table in ("windows", "vectors", "encodings") else INDEX_AGAIN,
                 _dropping(table, rowid),
             )
 
 
-_TABLES = ("roots", "videos", "extractors", "features", "windows", "vectors", "failures")
+_TABLES = (
+    "roots",
+    "videos",
+    "extractors",
+    "features",
+    "windows",
+    "vectors",
+    "encodings",
+    "failures",
+)
 
 
 def _dropping(table: str, rowid: Any) -> tuple[str, tuple[Any, ...]]:
@@ -408,6 +418,32 @@ def _wrong_vectors(n: int, vectors: Any, dim: Any, data: Any, spans: Any) -> str
     if (pairs < 0).any() or (pairs >= n).any() or (pairs[:, 1] < pairs[:, 0]).any():
         return "a vector stands for snippets that the window has not"
     return None
+
+
+def _encodings(db: Database) -> Iterator[Fault]:
+    """Every encoding that is kept of a window; a search does without one that is dropped."""
+    if not db.table("encodings").exists():  # an older catalog that cannot be written
+        return
+    rows = db.execute(
+        "SELECT e.window_id, w.n, e.n, e.dim, e.data, e.cells FROM encodings AS e "
+        "JOIN windows AS w ON w.id = e.window_id ORDER BY 1"
+    )
+    for number, snippets, n, dim, data, cells in rows:
+        wrong = None
+        if n != snippets or not (isinstance(dim, int) and dim >= 1):
+            wrong = f"n {_text(n)} or dim {_text(dim)} cannot be"
+        elif not isinstance(data, bytes) or len(data) != n * dim * 2:
+            wrong = f"data is not {n * dim * 2} bytes"
+        elif not isinstance(cells, bytes) or len(cells) != n * 16:
+            wrong = f"cells are not {n * 16} bytes"
+        elif not (
+            np.isfinite(np.frombuffer(data, "<f2")).all()
+            and np.isfinite(np.frombuffer(cells, "<f8")).all()
+        ):
+            wrong = "a value is not finite"
+        if wrong is not None:
+            drop = ("DELETE FROM encodings WHERE window_id = ?", (number,))
+            yield Fault("encodings", f"window {number}", wrong, POOL_AGAIN, drop)
 
 
 def _failures(db: Database, count: Callable[[str], None]) -> Iterator[Fault]:

@@ -83,6 +83,14 @@ def search(
         typer.Option(metavar="MIN-MAX", help="Only videos so long, in seconds; 30-, -120 do too."),
     ] = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
+    keep_encoded: Annotated[
+        bool | None,
+        typer.Option(
+            "--keep-encoded/--no-keep-encoded",
+            help="Keep videos encoded by the model: faster queries, a larger catalog.",
+            show_default="as the catalog remembers, else not",
+        ),
+    ] = None,
     output: Annotated[
         Format | None,
         typer.Option(
@@ -148,7 +156,9 @@ def search(
     from vmrtool.search.shards import open_archive
 
     with _pooling_shown(messages) as on_vectors:
-        searcher = open_archive(catalog or (), model, device, on_vectors=on_vectors)
+        searcher = open_archive(
+            catalog or (), model, device, keep_encoded=keep_encoded, on_vectors=on_vectors
+        )
     with searcher:
         page = None if html is None else AnswersPage(html, searcher.evidence, Path.cwd())
         cutter = (

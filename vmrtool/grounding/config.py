@@ -134,6 +134,11 @@ class GroundingConfig:
         return self.video_width or self.video_dim
 
     @property
+    def kept_width(self) -> int:
+        """Numbers a snippet that are kept of a video to meet queries later."""
+        return self.dim + self.video_dim if self.match else self.dim
+
+    @property
     def interacts(self) -> bool:
         """Whether both directions are joined (eq. 9), or s is v_q alone."""
         return self.variant.startswith("ci-mha")

@@ -188,6 +188,24 @@ class GroundingNetwork(nn.Module):
         v_hat = content + self.positions.weight[: v.shape[1]]
         return EncodedVideo(v_hat, given if self.config.match else content, mask)
 
+    def keep(self, video: EncodedVideo) -> Tensor:
+        """What has to be kept of a video to meet queries later: (B, N, K), for `kept`.
+
+        K is D: v_hat without its positions. With `match` it is D + Dv, since the features are
+        compared with words as well.
+        """
+        if not self.config.match:
+            return video.content
+        n = video.v_hat.shape[1]
+        return torch.cat([video.v_hat - self.positions.weight[:n], video.content], dim=-1)
+
+    def kept(self, values: Tensor, mask: Tensor) -> EncodedVideo:
+        """The video whose values (B, N, K) were kept; mask (B, N) bool."""
+        content = values[:, :, : self.config.dim]
+        v_hat = content + self.positions.weight[: values.shape[1]]
+        given = values[:, :, self.config.dim :] if self.config.match else content
+        return EncodedVideo(v_hat, given, mask)
+
     def encode_query(self, words: Tensor, mask: Tensor) -> EncodedQuery:
         """Eq. 2, 3 and 6. words (B, L) int64 of the vocabulary, or with a text model the states
         (B, L, W) of its tokens; mask (B, L) bool.

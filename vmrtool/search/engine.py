@@ -23,7 +23,14 @@ from vmrtool.search.fitting import choose_extractor, choose_model
 from vmrtool.search.label_model import announcement, open_labels
 from vmrtool.search.labels import LabelModel, Model
 from vmrtool.search.merging import Candidate
-from vmrtool.search.pooling import catalog_loader, pool_catalog, store_vectors, vectors_key
+from vmrtool.search.pooling import (
+    catalog_loader,
+    kept_loader,
+    pool_catalog,
+    settle_keeping,
+    store_vectors,
+    vectors_key,
+)
 from vmrtool.search.query import query_words
 from vmrtool.search.result import Moment, SearchResult
 
@@ -36,6 +43,7 @@ def open_searcher(
     model: str | Path | None = None,
     device: str = "auto",
     *,
+    keep_encoded: bool | None = None,
     on_vectors: OnVectors = lambda done, total: None,
 ) -> "Searcher":
     """Opens a catalog to be searched.
@@ -46,6 +54,8 @@ def open_searcher(
         catalog: its file; None for $VMRTOOL_CATALOG or the nearest vmrtool.db.
         model: a model's name, run folder or file; None for the catalog's own.
         device: "auto", "cpu", "cuda" or "cuda:N".
+        keep_encoded: whether windows are kept as the network reads them before it is asked, which
+            a query then need not wait for; remembered by the catalog; None for what it remembers.
         on_vectors: is told how many of how many videos have their vectors made.
 
     Raises:
@@ -59,6 +69,7 @@ def open_searcher(
         None if model is None else str(model),
         device,
         on_vectors,
+        keep_encoded=keep_encoded,
     )
 
 
@@ -67,12 +78,18 @@ Load = Callable[[Path, torch.device], GroundingModel]
 
 
 def open_catalog(
-    path: Path, model: str | None, device: str, on_vectors: OnVectors, load: Load = load_model
+    path: Path,
+    model: str | None,
+    device: str,
+    on_vectors: OnVectors,
+    load: Load = load_model,
+    *,
+    keep_encoded: bool | None = None,
 ) -> "Searcher":
     """A searcher over the catalog at `path`; raises as `open_searcher`."""
     opened = Catalog.open(path)
     try:
-        return Searcher(opened, model, device, on_vectors, load)
+        return Searcher(opened, model, device, on_vectors, load, keep_encoded=keep_encoded)
     except BaseException:
         opened.close()
         raise
@@ -92,6 +109,8 @@ class Searcher:
         device: str,
         on_vectors: OnVectors,
         load: Load = load_model,
+        *,
+        keep_encoded: bool | None = None,
     ) -> None:
         """Takes an open catalog, which is closed with this; `open_searcher` is the way in."""
         self._catalog = catalog
@@ -99,6 +118,7 @@ class Searcher:
         self._device, _ = choose_device(device)
         self._on_vectors = on_vectors
         self._load = load
+        self._keeps = settle_keeping(catalog, keep_encoded)
         self.refresh()
 
     def __enter__(self) -> "Searcher":
@@ -147,23 +167,24 @@ class Searcher:
         else:
             model = self._load(chosen.require_checkpoint(), self._device)
         extractor = choose_extractor(self._catalog, model, ref)
-        windows = self._windows(model, extractor.id)
+        keep = self._keeps and isinstance(model, GroundingModel)
+        windows = self._windows(model, extractor.id, keep)
         contents = {window.content_hash for window in windows}
         for row in rows:
             if row.content_hash in contents:
                 self._videos.setdefault(row.content_hash, []).append(row)
+        load = (kept_loader if keep else catalog_loader)(self._catalog, extractor.id, model)
         archive = Archive(
-            (window for window in windows if window.content_hash in self._videos),
-            catalog_loader(self._catalog, extractor.id, model),
+            (window for window in windows if window.content_hash in self._videos), load
         )
         self._loaded = (model, archive)
         self._extractor = extractor.id
         self._note_unsearched(rows, ref)
 
-    def _windows(self, model: Model, extractor: int) -> list[StoredWindow]:
+    def _windows(self, model: Model, extractor: int, keep: bool) -> list[StoredWindow]:
         """All windows with vectors; those the catalog lacks are made, and stored if they can be."""
         key = vectors_key(model)
-        lacking = len(self._catalog.without_vectors(key, extractor))
+        lacking = len(self._catalog.without_vectors(key, extractor, with_encodings=keep))
         unstored: list[StoredWindow] = []
         if lacking:
             done = 0
@@ -176,11 +197,12 @@ class Searcher:
             self._on_vectors(0, lacking)
             try:
                 with Catalog.open(self._catalog.path, readonly=False) as writer:
-                    store_vectors(writer, model, extractor, count)
+                    store_vectors(writer, model, extractor, count, keep=keep)
             except CatalogError as error:
+                bare = len(self._catalog.without_vectors(key, extractor))
+                what = f"vectors of {bare}" if bare else f"encodings of {lacking}"
                 self.notes += (
-                    f"The vectors of {lacking} videos cannot be kept and are made at every "
-                    f"search ({error}).",
+                    f"The {what} videos cannot be kept and are made at every search ({error}).",
                 )
                 for windows in pool_catalog(self._catalog, model, extractor):
                     unstored += windows

@@ -27,6 +27,7 @@ def open_archive(
     model: str | Path | None = None,
     device: str = "auto",
     *,
+    keep_encoded: bool | None = None,
     on_vectors: OnVectors = ...,
 ) -> Searcher: ...
 @overload
@@ -35,6 +36,7 @@ def open_archive(
     model: str | Path | None = None,
     device: str = "auto",
     *,
+    keep_encoded: bool | None = None,
     on_vectors: OnVectors = ...,
 ) -> "Searcher | ShardedSearcher": ...
 def open_archive(
@@ -42,6 +44,7 @@ def open_archive(
     model: str | Path | None = None,
     device: str = "auto",
     *,
+    keep_encoded: bool | None = None,
     on_vectors: OnVectors = lambda done, total: None,
 ) -> "Searcher | ShardedSearcher":
     """Opens one catalog or several to be searched; public as `vmrtool.open`.
@@ -53,6 +56,8 @@ def open_archive(
             nearest vmrtool.db.
         model: a model's name, run folder or file; None for the catalogs' own.
         device: "auto", "cpu", "cuda" or "cuda:N".
+        keep_encoded: whether windows are kept as the network reads them before it is asked, which
+            a query then need not wait for; remembered by the catalog; None for what it remembers.
         on_vectors: is told how many of how many videos have their vectors made, catalog by catalog.
 
     Raises:
@@ -63,10 +68,12 @@ def open_archive(
         UsageError: no such device, or a catalog is named twice.
     """
     if catalog is None or isinstance(catalog, (str, Path)):
-        return open_searcher(catalog, model, device, on_vectors=on_vectors)
+        return open_searcher(
+            catalog, model, device, keep_encoded=keep_encoded, on_vectors=on_vectors
+        )
     if len(catalog) < 2:
         only = catalog[0] if catalog else None
-        return open_searcher(only, model, device, on_vectors=on_vectors)
+        return open_searcher(only, model, device, keep_encoded=keep_encoded, on_vectors=on_vectors)
     paths = [find_catalog(Path(each)) for each in catalog]
     if len({path.resolve() for path in paths}) < len(paths):
         raise UsageError("a catalog is named twice", remedy="Name each catalog once.")
@@ -74,7 +81,9 @@ def open_archive(
     with ExitStack() as opened:
         ref = None if model is None else str(model)
         searchers = [
-            opened.enter_context(open_catalog(path, ref, device, on_vectors, load))
+            opened.enter_context(
+                open_catalog(path, ref, device, on_vectors, load, keep_encoded=keep_encoded)
+            )
             for path in paths
         ]
         archive = ShardedSearcher(searchers)
