@@ -6,8 +6,12 @@ catalog. Each migration raises the version by one, inside one transaction.
 
 from sqlite_utils import Database, Migrations
 
+from vmrtool.catalog import digests
+
 APPLICATION_ID = 0x564D5254  # "VMRT"
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 4
+DIGESTS = 3  # the version from which on rows with blobs have digests
+ENCODINGS = 4  # the version from which on windows may be kept encoded
 
 migrations = Migrations("vmrtool")
 
@@ -157,14 +161,32 @@ def m002_views(db: Database) -> None:
     db.execute("PRAGMA user_version = 2")
 
 
+@migrations()
+def m003_digests(db: Database) -> None:
+    """A digest for every row with blobs; what is stored already is taken to be right."""
+    db.conn.create_function("digest", -1, digests.of_stored, deterministic=True)
+    for table in ("features", "vectors"):
+        db.execute(f"ALTER TABLE {table} ADD COLUMN digest BLOB")
+    db.execute(
+        f"UPDATE features SET digest = digest(CAST({digests.FEATURES_HEAD} AS BLOB), "
+        "data, seen, cells)"
+    )
+    db.execute(
+        "UPDATE vectors AS v SET digest = (SELECT "
+        f"digest(CAST({digests.VECTORS_HEAD} AS BLOB), v.data, v.spans) "
+        "FROM windows AS w WHERE w.id = v.window_id)"
+    )
+    db.execute("PRAGMA user_version = 3")
+
+
 _ENCODINGS = (
-    # cells before data: a later column of a row is reached through all of the earlier ones.
     """CREATE TABLE encodings (
         window_id INTEGER PRIMARY KEY REFERENCES windows (id) ON DELETE CASCADE,
         n INTEGER NOT NULL,
         dim INTEGER NOT NULL,
+        data BLOB NOT NULL,
         cells BLOB NOT NULL,
-        data BLOB NOT NULL
+        digest BLOB NOT NULL
     )""",
     "DROP VIEW storage_by_table",
     """CREATE VIEW storage_by_table AS
@@ -184,11 +206,11 @@ _ENCODINGS = (
 
 
 @migrations()
-def m003_encodings(db: Database) -> None:
+def m004_encodings(db: Database) -> None:
     """What a grounding network makes of a window before it is asked anything."""
     for statement in _ENCODINGS:
         db.execute(statement)
-    db.execute("PRAGMA user_version = 3")
+    db.execute("PRAGMA user_version = 4")
 
 
 def version(db: Database) -> int:

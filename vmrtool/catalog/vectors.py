@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 from sqlite_utils import Database
 
+from vmrtool.catalog.digests import vectors_digest
 from vmrtool.catalog.rows import StoredEncoding, StoredWindow
 
 
@@ -29,37 +30,49 @@ def write(db: Database, model: str, extractor_id: int, windows: Sequence[StoredW
             raise ValueError(f"vectors {window.vectors.shape}, spans {window.spans.shape}")
         row = {
             "model": model,
-            "extractor_id": extractor_id,
             "content_hash": window.content_hash,
             "first": window.first,
             "n": window.n,
         }
-        window_id = db.table("windows").insert(row).last_pk
-        assert isinstance(window_id, int)
+        window_id = db.table("windows").insert({**row, "extractor_id": extractor_id}).last_pk
+        n, dim = window.vectors.shape
+        data = np.ascontiguousarray(window.vectors, dtype="<f4").tobytes()
+        spans = np.ascontiguousarray(window.spans, dtype="<i4").tobytes()
+        key = (model, window.content_hash, window.first, window.n)
         db.table("vectors").insert(
             {
                 "window_id": window_id,
-                "n": len(window.vectors),
-                "dim": window.vectors.shape[1],
-                "data": np.ascontiguousarray(window.vectors, dtype="<f4").tobytes(),
-                "spans": np.ascontiguousarray(window.spans, dtype="<i4").tobytes(),
+                "n": n,
+                "dim": dim,
+                "data": data,
+                "spans": spans,
+                "digest": vectors_digest(key, n, dim, data, spans),
             }
         )
         if window.encoding is not None:
-            _write_encoding(db, window_id, window.n, window.encoding)
+            assert isinstance(window_id, int)
+            _write_encoding(db, window_id, key, window.encoding)
 
 
-def _write_encoding(db: Database, window_id: int, n: int, encoding: StoredEncoding) -> None:
-    data, cells = encoding.data, encoding.cells
-    if data.ndim != 2 or len(data) != n or cells.shape != (n, 2):
-        raise ValueError(f"encoding {data.shape}, cells {cells.shape} of {n} snippets")
+def _write_encoding(
+    db: Database, window_id: int, window: tuple[str, str, int, int], encoding: StoredEncoding
+) -> None:
+    n = window[-1]
+    if encoding.data.ndim != 2 or len(encoding.data) != n or encoding.cells.shape != (n, 2):
+        raise ValueError(
+            f"encoding {encoding.data.shape}, cells {encoding.cells.shape} of {n} snippets"
+        )
+    dim = encoding.data.shape[1]
+    data = np.ascontiguousarray(encoding.data, dtype="<f2").tobytes()
+    cells = np.ascontiguousarray(encoding.cells, dtype="<f8").tobytes()
     db.table("encodings").insert(
         {
             "window_id": window_id,
             "n": n,
-            "dim": data.shape[1],
-            "cells": np.ascontiguousarray(cells, dtype="<f8").tobytes(),
-            "data": np.ascontiguousarray(data, dtype="<f2").tobytes(),
+            "dim": dim,
+            "data": data,
+            "cells": cells,
+            "digest": vectors_digest(window, n, dim, data, cells),
         }
     )
 

@@ -6,9 +6,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from vmrtool.errors import MediaError, UsageError
+from vmrtool.errors import MediaError, StoreError, UsageError
 from vmrtool.files import whole
 from vmrtool.media.clips import Cut, clip_suffix, cut_clip
+from vmrtool.media.stores import LocalFile
 from vmrtool.search.result import Moment, SearchResult
 
 SCHEMA = "vmrtool.clip/1"
@@ -33,7 +34,7 @@ class ClipFolder:
     reencode: bool = False
     many: bool = False
     written: int = 0
-    failed: list[tuple[Path, MediaError]] = field(default_factory=list)
+    failed: list[tuple[Path, MediaError | StoreError]] = field(default_factory=list)
     _answers: int = 0
 
     def __post_init__(self) -> None:
@@ -42,26 +43,35 @@ class ClipFolder:
             raise UsageError(f"--clips {self.folder}: a file, not a folder")
 
     def add(self, result: SearchResult) -> None:
-        """Cuts every moment of an answer.
+        """Cuts every moment of an answer; a video in a store is copied here for that.
 
         Raises:
             OSError: the folder cannot be written to.
         """
         self._answers += 1
         query = f"q{self._answers:03d}-" if self.many else ""
-        for moment in result.moments:
-            target = self.folder / (query + clip_name(moment, reencode=self.reencode))
-            begin, end = max(0.0, moment.start - self.pad), moment.end + self.pad
-            try:
-                cut = cut_clip(moment.path, target, begin, end, reencode=self.reencode)
-            except MediaError as error:
-                self.failed.append((moment.path, error))
-                continue
-            beside = target.with_name(target.name + ".json")
-            text = json.dumps(self._facts(target, result, moment, cut), indent=2)
-            with whole(beside) as place:
-                place.write_text(text + "\n", "utf-8")
-            self.written += 1
+        for video in dict.fromkeys(moment.path for moment in result.moments):
+            with LocalFile(video) as local:
+                for moment in result.moments:
+                    if moment.path == video:
+                        self._cut(local, query, moment, result)
+
+    def _cut(self, local: LocalFile, query: str, moment: Moment, result: SearchResult) -> None:
+        target = self.folder / (query + clip_name(moment, reencode=self.reencode))
+        begin, end = max(0.0, moment.start - self.pad), moment.end + self.pad
+        try:
+            cut = cut_clip(local.path, target, begin, end, reencode=self.reencode)
+        except MediaError as error:
+            self.failed.append((moment.path, local.named(error)))
+            return
+        except StoreError as error:
+            self.failed.append((moment.path, error))
+            return
+        beside = target.with_name(target.name + ".json")
+        text = json.dumps(self._facts(target, result, moment, cut), indent=2)
+        with whole(beside) as place:
+            place.write_text(text + "\n", "utf-8")
+        self.written += 1
 
     def _facts(
         self, target: Path, result: SearchResult, moment: Moment, cut: Cut

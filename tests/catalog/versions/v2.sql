@@ -7,8 +7,8 @@ CREATE TABLE "_sqlite_migrations" (
    "name" TEXT,
    "applied_at" TEXT
 );
-INSERT INTO "_sqlite_migrations" VALUES(1,'vmrtool','m001_tables','2026-11-24 19:39:40.355442+00:00');
-INSERT INTO "_sqlite_migrations" VALUES(2,'vmrtool','m002_views','2026-11-24 19:39:40.355858+00:00');
+INSERT INTO "_sqlite_migrations" VALUES(1,'vmrtool','m001_tables','2026-11-24 19:41:56.509605+00:00');
+INSERT INTO "_sqlite_migrations" VALUES(2,'vmrtool','m002_views','2026-11-24 19:41:56.554325+00:00');
 CREATE TABLE extractors (
         id INTEGER PRIMARY KEY,
         backbone TEXT NOT NULL,
@@ -28,7 +28,7 @@ CREATE TABLE failures (
         "when" TEXT NOT NULL,
         PRIMARY KEY (video_id, extractor_id)
     );
-INSERT INTO "failures" VALUES(4,1,'/archive/broken.mp4','open','the file is empty','Copy it again.',1,'2026-11-24T19:39:40+00:00');
+INSERT INTO "failures" VALUES(4,1,'/archive/broken.mp4','open','the file is empty','Copy it again.',1,'2026-11-24T19:41:56+00:00');
 CREATE TABLE features (
         content_hash TEXT NOT NULL,
         extractor_id INTEGER NOT NULL REFERENCES extractors (id) ON DELETE CASCADE,
