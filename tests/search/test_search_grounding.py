@@ -25,7 +25,7 @@ from vmrtool.text.vocabulary import Vocabulary
 DIM = 12
 
 
-@pytest.fixture(scope="module", params=["ci-mha", "ci-mha-no-ms", "match"])
+@pytest.fixture(scope="module", params=["ci-mha", "ci-mha-no-ms", "match", "match_apart"])
 def model(request: pytest.FixtureRequest) -> GroundingModel:
     """A small network of random weights."""
     torch.manual_seed(0)
@@ -35,8 +35,9 @@ def model(request: pytest.FixtureRequest) -> GroundingModel:
         vocabulary_size=len(words),
         dim=32,
         word_dim=8,
-        variant="ci-mha" if request.param == "match" else request.param,
-        match=request.param == "match",
+        variant="ci-mha-no-ms" if request.param == "ci-mha-no-ms" else "ci-mha",
+        match=request.param.startswith("match"),
+        match_apart=request.param == "match_apart",
     )
     return GroundingModel(GroundingNetwork(config).eval(), words, ExtractorSpec("random"))
 
