@@ -324,6 +324,7 @@ def catalog(tmp_path: Path) -> Path:
             file = FoundFile(tmp_path / name, tmp_path, 1, 1)
             opened.set_failure(file, None, FileFacts(), extractor, stage="open", error="empty")
         opened.mark_missing([row for row in opened.videos() if row.path.name == "gone.mp4"])
+    path.with_name(path.name + "-index-1").write_bytes(b"an index of vectors")
     return path
 
 

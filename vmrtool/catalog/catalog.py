@@ -2,7 +2,7 @@
 
 import json
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
@@ -18,6 +18,7 @@ from vmrtool.catalog.rows import (
     FailureRow,
     FileFacts,
     FoundFile,
+    ListedWindow,
     Relocation,
     State,
     StoredEncoding,
@@ -373,10 +374,17 @@ class Catalog:
         with self.transaction() as db:
             vectors.write(db, model, extractor, windows)
 
-    def load_vectors(self, model: str, extractor: int) -> list[StoredWindow]:
-        """All windows of a model, in the order of content hash and time."""
+    def load_vectors(
+        self, model: str, extractor: int, contents: Collection[str] | None = None
+    ) -> list[StoredWindow]:
+        """All windows of a model, or of some contents, in the order of content hash and time."""
         with self.reading() as db:
-            return list(vectors.read(db, model, extractor))
+            return list(vectors.read(db, model, extractor, contents))
+
+    def list_windows(self, model: str, extractor: int) -> list[ListedWindow]:
+        """All windows of a model without their vectors, in the order of content hash and time."""
+        with self.reading() as db:
+            return vectors.listing(db, model, extractor)
 
     def without_vectors(
         self, model: str, extractor: int, *, with_encodings: bool = False

@@ -135,6 +135,20 @@ class StoredWindow:
 
 
 @dataclass(frozen=True)
+class ListedWindow:
+    """What a catalog knows of a window without reading its vectors, and how many those are.
+
+    `id` is used once: a window that was made again has another.
+    """
+
+    id: int
+    content_hash: str
+    first: int
+    n: int
+    vectors: int
+
+
+@dataclass(frozen=True)
 class Relocation:
     """What `relocate` did: videos moved, of those found on disk, and rows already known there."""
 

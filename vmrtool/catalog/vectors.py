@@ -3,13 +3,16 @@
 Pooled vectors are there for every window, encodings where they are kept.
 """
 
-from collections.abc import Iterator, Sequence
+import json
+from collections.abc import Collection, Iterator, Sequence
 
 import numpy as np
 from sqlite_utils import Database
 
 from vmrtool.catalog.digests import vectors_digest
-from vmrtool.catalog.rows import StoredEncoding, StoredWindow
+from vmrtool.catalog.rows import ListedWindow, StoredEncoding, StoredWindow
+
+_AMONG = "AND w.content_hash IN (SELECT value FROM json_each(?)) "
 
 
 def write(db: Database, model: str, extractor_id: int, windows: Sequence[StoredWindow]) -> None:
@@ -77,17 +80,41 @@ def _write_encoding(
     )
 
 
-def read(db: Database, model: str, extractor_id: int) -> Iterator[StoredWindow]:
-    """All windows of a model, in the order of content hash and time.
+def listing(db: Database, model: str, extractor_id: int) -> list[ListedWindow]:
+    """All windows of a model without their vectors, in the order of content hash and time.
+
+    Raises:
+        ValueError: windows that nothing here has written.
+    """
+    rows = db.execute(
+        "SELECT w.id, w.content_hash, w.first, w.n, v.n FROM windows AS w "
+        "JOIN vectors AS v ON v.window_id = w.id WHERE w.model = ? AND w.extractor_id = ? "
+        "ORDER BY w.content_hash, w.first",
+        (model, extractor_id),
+    )
+    listed = []
+    for row in rows:
+        if [type(value) for value in row] != [int, str, int, int, int]:
+            raise ValueError(f"window {row[0]!r}")
+        listed.append(ListedWindow(*row))
+    return listed
+
+
+def read(
+    db: Database, model: str, extractor_id: int, contents: Collection[str] | None = None
+) -> Iterator[StoredWindow]:
+    """All windows of a model, or of some contents, in the order of content hash and time.
 
     Raises:
         ValueError: vectors that nothing here has written.
     """
+    # A list of any length is one value, where there may be only so many.
+    among, values = ("", ()) if contents is None else (_AMONG, (json.dumps(list(contents)),))
     rows = db.execute(
         "SELECT w.content_hash, w.first, w.n, v.n, v.dim, v.data, v.spans FROM windows AS w "
-        "JOIN vectors AS v ON v.window_id = w.id WHERE w.model = ? AND w.extractor_id = ? "
+        f"JOIN vectors AS v ON v.window_id = w.id WHERE w.model = ? AND w.extractor_id = ? {among}"
         "ORDER BY w.content_hash, w.first",
-        (model, extractor_id),
+        (model, extractor_id, *values),
     )
     width: int | None = None
     for content_hash, first, n, count, dim, data, spans in rows:

@@ -82,6 +82,20 @@ def search(
         str | None,
         typer.Option(metavar="MIN-MAX", help="Only videos so long, in seconds; 30-, -120 do too."),
     ] = None,
+    index_factory: Annotated[
+        str | None,
+        typer.Option(
+            metavar="TEXT",
+            help="FAISS's name of the index for the shortlist: Flat, IVF4096,SQ8, ...",
+            show_default="by the number of vectors",
+        ),
+    ] = None,
+    nprobe: Annotated[
+        int | None,
+        typer.Option(
+            metavar="N", min=1, help="Of an IVF index: lists to look into.", show_default="1 in 32"
+        ),
+    ] = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
     keep_encoded: Annotated[
         bool | None,
@@ -155,7 +169,14 @@ def search(
 
     with _pooling_shown(messages) as on_vectors:
         searcher = open_archive(
-            catalog or (), model, device, keep_encoded=keep_encoded, on_vectors=on_vectors
+            catalog or (),
+            model,
+            device,
+            index_factory=index_factory,
+            nprobe=nprobe,
+            keep_encoded=keep_encoded,
+            on_vectors=on_vectors,
+            on_index=lambda step: messages.print(f"{step} ...", style="dim", markup=False),
         )
     with searcher:
         # What needs a decoder is imported by those who ask for it.
@@ -170,6 +191,8 @@ def search(
             cutter = ClipFolder(clips, pad, reencode, many=queries is not None)
         for note in searcher.notes:
             messages.print(f"note: {note}", style="yellow", markup=False)
+        if searcher.index:
+            messages.print(f"shortlist: {searcher.index}", style="dim", markup=False)
 
         def answers() -> Iterator[SearchResult]:
             for text in asked:

@@ -5,18 +5,18 @@ Nothing here knows of files or catalogs: videos are named by their content.
 
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
-from itertools import groupby
 
 import numpy as np
 from numpy.typing import NDArray
 
 from vmrtool.catalog.rows import StoredWindow
 from vmrtool.search.grounding import NMS_IOU, WindowFeatures, encode_queries, ground_windows
-from vmrtool.search.index import VectorIndex
+from vmrtool.search.index import Part, VectorIndex
 from vmrtool.search.labels import Model
 from vmrtool.search.merging import Candidate, merge
 from vmrtool.search.pooling import Load, pool_contents
-from vmrtool.search.windows import Window, owner
+from vmrtool.search.table import Table, tabulate
+from vmrtool.search.windows import Window
 
 
 @dataclass(frozen=True)
@@ -30,34 +30,26 @@ class Findings:
 class Archive:
     """The contents of an archive in the order of their names, which nothing else depends on."""
 
-    def __init__(self, windows: Iterable[StoredWindow], load: Load) -> None:
-        """Takes windows with their vectors, and the way to their features."""
+    def __init__(self, table: Table, index: VectorIndex | None, load: Load) -> None:
+        """Takes its stretches, their index (None where there are none), and the way to features."""
         self._load = load
-        self.contents: list[str] = []
-        self._windows: list[list[Window]] = []
-        vectors: list[NDArray[np.float32]] = []
-        video_of: list[int] = []
-        window_of: list[int] = []
-        spans: list[NDArray[np.int32]] = []
-        ordered = sorted(windows, key=lambda w: (w.content_hash, w.first))
-        for content, group in groupby(ordered, key=lambda w: w.content_hash):
-            stored = list(group)
-            tiles = [(window.first, window.n) for window in stored]
-            for number, window in enumerate(stored):
-                # Windows overlap; a stretch is kept once, from the window that answers for it.
-                own = owner(tiles, window.spans + window.first) == number
-                vectors.append(window.vectors[own])
-                spans.append(window.spans[own])
-                window_of += [number] * int(own.sum())
-                video_of += [len(self.contents)] * int(own.sum())
-            self.contents.append(content)
-            self._windows.append(tiles)
-        self._index = (
-            VectorIndex(np.concatenate(vectors), np.array(video_of), np.array(window_of))
-            if vectors
-            else None
-        )
-        self._spans = np.concatenate(spans) if spans else np.zeros((0, 2), np.int32)
+        self._table = table
+        self._index = index
+        self.contents = table.contents
+
+    @classmethod
+    def of_windows(cls, windows: Iterable[StoredWindow], load: Load) -> "Archive":
+        """An archive of windows with their vectors, which are indexed exactly and in memory."""
+        table, vectors = tabulate(windows)
+        index = None
+        if len(table):
+            index = VectorIndex([Part.exact(vectors)], table.bounds, table.window_of)
+        return cls(table, index, load)
+
+    @property
+    def on_gpu(self) -> bool:
+        """Whether shortlists of all contents are made on a GPU."""
+        return self._index is not None and self._index.on_gpu
 
     @classmethod
     def in_memory(
@@ -73,7 +65,7 @@ class Archive:
 
         counts = [(content, len(features)) for content, (features, _) in videos.items()]
         pooled = pool_contents(model, counts, load)
-        return cls((window for windows in pooled for window in windows), load)
+        return cls.of_windows((window for windows in pooled for window in windows), load)
 
     def shortlist(
         self,
@@ -121,7 +113,7 @@ class Archive:
         looked_into: list[tuple[int, list[Window]]] = []
         for video in self._index.shortlist(vector, shortlist, self._allowed(only)):
             chosen = self._index.best_windows(vector, video, windows_per_video)
-            looked_into.append((video, [self._windows[video][number] for number in chosen]))
+            looked_into.append((video, [self._table.tiles[video][number] for number in chosen]))
         loaded = [
             self._load(self.contents[video], *window)
             for video, windows in looked_into
@@ -149,14 +141,14 @@ class Archive:
         vector = encode_queries(model, [query]).vectors[0].float().cpu().numpy()
         moments = {}
         for video in self._index.shortlist(vector, shortlist):
-            content, tiles = self.contents[video], self._windows[video]
+            content, tiles = self.contents[video], self._table.tiles[video]
             rows, cosines = self._index.stretches(vector, video)
             # Of many stretches few are wanted; the best hundred leave enough that do not overlap.
             best = np.argsort(-cosines, kind="stable")[:100]
             found = []
             for row, cosine in zip(rows[best], cosines[best], strict=True):
                 first, n = tiles[self._index.window_of(int(row))]
-                low, high = (int(place) for place in self._spans[row])
+                low, high = (int(place) for place in self._table.spans[row])
                 cells = self._load(content, first, n).cells
                 found.append(
                     Candidate(

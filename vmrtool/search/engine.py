@@ -3,13 +3,13 @@
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection
+from dataclasses import replace
 from pathlib import Path
 from typing import Self
 
 import torch
 
 from vmrtool.catalog import Catalog
-from vmrtool.catalog.connection import broken
 from vmrtool.catalog.paths import base64_unless_utf8, display, path_key
 from vmrtool.catalog.rows import StoredWindow, VideoRow
 from vmrtool.config import find_catalog
@@ -18,7 +18,9 @@ from vmrtool.features.device import choose_device
 from vmrtool.grounding.checkpoint import GroundingModel, load_model
 from vmrtool.indexing.choice import DEFAULT_MODEL
 from vmrtool.search.archive import Archive, Findings
+from vmrtool.search.cache import Wish, open_index
 from vmrtool.search.curves import Evidence, snippet_curves
+from vmrtool.search.factory import check
 from vmrtool.search.filters import VideoFilter, video_filter
 from vmrtool.search.fitting import choose_extractor, choose_model
 from vmrtool.search.label_model import announcement, open_labels
@@ -38,14 +40,20 @@ from vmrtool.search.result import Moment, SearchResult
 OnVectors = Callable[[int, int], None]
 """Is told how many of how many videos have their vectors made."""
 
+OnIndex = Callable[[str], None]
+"""Is told, in words, when an index is made that takes long."""
+
 
 def open_searcher(
     catalog: str | Path | None = None,
     model: str | Path | None = None,
     device: str = "auto",
     *,
+    index_factory: str | None = None,
+    nprobe: int | None = None,
     keep_encoded: bool | None = None,
     on_vectors: OnVectors = lambda done, total: None,
+    on_index: OnIndex = lambda step: None,
 ) -> "Searcher":
     """Opens a catalog to be searched.
 
@@ -55,21 +63,26 @@ def open_searcher(
         catalog: its file; None for $VMRTOOL_CATALOG or the nearest vmrtool.db.
         model: a model's name, run folder or file; None for the catalog's own.
         device: "auto", "cpu", "cuda" or "cuda:N".
+        index_factory: the index that makes the shortlist, as FAISS writes it, for example
+            "IVF4096,SQ8"; None chooses by the number of vectors.
+        nprobe: into how many of an IVF index's lists a query looks; None for a 32nd.
         keep_encoded: whether windows are kept as the network reads them before it is asked, which
             a query then need not wait for; remembered by the catalog; None for what it remembers.
         on_vectors: is told how many of how many videos have their vectors made.
+        on_index: is told, in words, when an index is made that takes long.
 
     Raises:
         MissingError: no catalog, no such model.
         CatalogError: not a catalog, or a newer one.
         ModelError: not a model, or one that does not fit the catalog's features.
-        UsageError: no such device.
+        UsageError: no such device or index.
     """
     return open_catalog(
         find_catalog(None if catalog is None else Path(catalog)),
         None if model is None else str(model),
         device,
         on_vectors,
+        wish=Wish(index_factory, nprobe, say=on_index),
         keep_encoded=keep_encoded,
     )
 
@@ -84,13 +97,15 @@ def open_catalog(
     device: str,
     on_vectors: OnVectors,
     load: Load = load_model,
+    wish: Wish = Wish(),  # noqa: B008 - frozen
     *,
     keep_encoded: bool | None = None,
 ) -> "Searcher":
     """A searcher over the catalog at `path`; raises as `open_searcher`."""
+    check(wish.factory, wish.nprobe)
     opened = Catalog.open(path)
     try:
-        return Searcher(opened, model, device, on_vectors, load, keep_encoded=keep_encoded)
+        return Searcher(opened, model, device, on_vectors, load, wish, keep_encoded=keep_encoded)
     except BaseException:
         opened.close()
         raise
@@ -116,7 +131,8 @@ class Searcher(Opened):
     """An archive to be asked; use it as a context manager, or close it.
 
     It knows the catalog as it was when opened; `refresh` reads it anew. `model` is the name of the
-    model that answers, `notes` what the user should know of the archive, in sentences.
+    model that answers, `notes` what the user should know of the archive, in sentences, `index`
+    which index makes the shortlist and why, in words.
     """
 
     def __init__(
@@ -126,6 +142,7 @@ class Searcher(Opened):
         device: str,
         on_vectors: OnVectors,
         load: Load = load_model,
+        wish: Wish = Wish(),  # noqa: B008 - frozen
         *,
         keep_encoded: bool | None = None,
     ) -> None:
@@ -136,6 +153,8 @@ class Searcher(Opened):
         self._on_vectors = on_vectors
         self._load = load
         self._keeps = settle_keeping(catalog, keep_encoded)
+        gpu = (self._device.index or 0) if self._device.type == "cuda" else None
+        self._wish = replace(wish, gpu=gpu)
         self.refresh()
 
     def close(self) -> None:
@@ -149,6 +168,7 @@ class Searcher(Opened):
             VmrtoolError: as `open_searcher`.
         """
         self.notes: tuple[str, ...] = ()
+        self.index = ""
         self._loaded: tuple[Model, Archive] | None = None
         self._videos: dict[str, list[VideoRow]] = {}
         rows = [row for row in self._catalog.videos() if row.state != "missing"]
@@ -172,21 +192,31 @@ class Searcher(Opened):
             model = self._load(chosen.require_checkpoint(), self._device)
         extractor = choose_extractor(self._catalog, model, ref)
         keep = self._keeps and isinstance(model, GroundingModel)
-        windows = self._windows(model, extractor.id, keep)
-        contents = {window.content_hash for window in windows}
+        opened = open_index(
+            self._catalog,
+            vectors_key(model),
+            extractor,
+            model.config.retrieval_dim,
+            {row.content_hash for row in rows if row.content_hash is not None},
+            self._make_vectors(model, extractor.id, keep),
+            self._wish,
+        )
+        self.index = opened.choice
+        self.notes += opened.notes
+        contents = set(opened.table.contents)
         for row in rows:
             if row.content_hash in contents:
                 self._videos.setdefault(row.content_hash, []).append(row)
         load = (kept_loader if keep else catalog_loader)(self._catalog, extractor.id, model)
-        archive = Archive(
-            (window for window in windows if window.content_hash in self._videos), load
-        )
-        self._loaded = (model, archive)
+        self._loaded = (model, Archive(opened.table, opened.index, load))
         self._extractor = extractor.id
         self._note_unsearched(rows, ref)
 
-    def _windows(self, model: Model, extractor: int, keep: bool) -> list[StoredWindow]:
-        """All windows with vectors; those the catalog lacks are made, and stored if they can be."""
+    def _make_vectors(self, model: Model, extractor: int, keep: bool) -> list[StoredWindow]:
+        """Makes the vectors that the catalog lacks; returns those that it cannot store.
+
+        keep: makes and stores encodings as well.
+        """
         key = vectors_key(model)
         lacking = len(self._catalog.without_vectors(key, extractor, with_encodings=keep))
         unstored: list[StoredWindow] = []
@@ -211,10 +241,7 @@ class Searcher(Opened):
                 for windows in pool_catalog(self._catalog, model, extractor):
                     unstored += windows
                     count()
-        stored = self._catalog.load_vectors(key, extractor)
-        if stored and stored[0].vectors.shape[1] != model.config.retrieval_dim:
-            raise broken(self._catalog.path, "vectors of another width than the model's")
-        return stored + unstored
+        return unstored
 
     def _note_unsearched(self, rows: list[VideoRow], ref: str) -> None:
         """Says so where videos that did not fail have no features for the model."""
@@ -287,6 +314,11 @@ class Searcher(Opened):
             only = None if len(chosen) == len(archive.contents) else set(chosen)
             if among is not None:
                 only = {content for content in among if content in chosen}
+            if archive.on_gpu and only is not None and wanted != VideoFilter():
+                notes.append(
+                    "The shortlist is made on the processor: FAISS's GPU indexes cannot leave "
+                    "videos out."
+                )
             unknown = model.unknown_words(words)
             if len(words) > model.config.max_words:
                 notes.append(f"Only the first {model.config.max_words} words of the query count.")
