@@ -134,7 +134,8 @@ def mistakes(words: list[str]) -> list[str]:
 
 
 def options_of(command: Any) -> set[str]:
-    names = {name for option in command.params for name in option.opts if name.startswith("-")}
+    named = (name for option in command.params for name in (*option.opts, *option.secondary_opts))
+    names = {name for name in named if name.startswith("-")}
     return names | {"--help", "-h", *ANYWHERE}
 
 

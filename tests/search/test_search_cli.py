@@ -255,3 +255,25 @@ def test_answers_leave_one_by_one() -> None:
             assert json.loads(running.stdout.readline())["query"] == query
         running.stdin.close()
     assert running.returncode == 0
+
+
+def test_nothing_is_imported_that_a_plain_search_does_not_need(archive: Path) -> None:
+    """Decoders, other models and progress bars are for those who ask for them."""
+    code = f"""
+import sys
+from vmrtool.cli import app
+try:
+    app(["search", {QUERY!r}, "--json"])
+except SystemExit as end:
+    assert end.code == 0, end.code
+needless = ("av", "h5py", "torchvision", "pytorchvideo", "sentence_transformers", "tensorboard",
+            "matplotlib", "PIL", "ray", "scipy", "torch._dynamo",
+            "rich.progress", "vmrtool.features.compute", "vmrtool.features.extract",
+            "vmrtool.indexing.run", "vmrtool.media.decode", "vmrtool.report.answers",
+            "vmrtool.report.clips", "vmrtool.training", "vmrtool.datasets")
+print(*(name for name in needless if name in sys.modules), file=sys.stderr)
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=archive
+    )
+    assert json.loads(done.stdout)["moments"] and done.stderr.split() == []

@@ -21,6 +21,7 @@ from vmrtool.catalog.rows import (
     ListedWindow,
     Relocation,
     State,
+    StoredEncoding,
     StoredSnippets,
     StoredWindow,
     VideoRow,
@@ -366,7 +367,7 @@ class Catalog:
             return snippets.count_all(db, extractor)
 
     def save_vectors(self, model: str, extractor: int, windows: Sequence[StoredWindow]) -> None:
-        """Stores the windows of one or more contents with their pooled vectors.
+        """Stores the windows of one or more contents with what belongs to them.
 
         `model` is the grounding model's own key, its checkpoint's sha256.
         """
@@ -385,10 +386,27 @@ class Catalog:
         with self.reading() as db:
             return vectors.listing(db, model, extractor)
 
-    def without_vectors(self, model: str, extractor: int) -> list[str]:
-        """Content hashes that have features by this extractor but no windows of this model."""
+    def without_vectors(
+        self, model: str, extractor: int, *, with_encodings: bool = False
+    ) -> list[str]:
+        """Content hashes that have features by this extractor but no windows of this model.
+
+        with_encodings: or windows without their encodings.
+        """
         with self.reading() as db:
-            return vectors.missing(db, model, extractor)
+            return vectors.missing(db, model, extractor, with_encodings=with_encodings)
+
+    def encoding(
+        self, model: str, extractor: int, content_hash: str, first: int
+    ) -> StoredEncoding | None:
+        """What is kept of the window that starts at snippet `first`; None where nothing is."""
+        with self.reading() as db:
+            return vectors.read_encoding(db, model, extractor, content_hash, first)
+
+    def drop_encodings(self) -> None:
+        """Forgets the encodings of all models; their vectors stay."""
+        with self.transaction() as db:
+            vectors.drop_encodings(db)
 
     def vectors_stamp(self, model: str, extractor: int) -> str:
         """A text that differs whenever the windows of this model in this catalog have changed."""

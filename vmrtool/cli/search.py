@@ -97,6 +97,14 @@ def search(
         ),
     ] = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
+    keep_encoded: Annotated[
+        bool | None,
+        typer.Option(
+            "--keep-encoded/--no-keep-encoded",
+            help="Keep videos encoded by the model: faster queries, a larger catalog.",
+            show_default="as the catalog remembers, else not",
+        ),
+    ] = None,
     output: Annotated[
         Format | None,
         typer.Option(
@@ -157,8 +165,6 @@ def search(
     write = _writer(output, file, as_json=as_json, many=queries is not None, null=null)
     messages = message_console()
 
-    from vmrtool.report.answers import AnswersPage
-    from vmrtool.report.clips import ClipFolder
     from vmrtool.search.shards import open_archive
 
     with _pooling_shown(messages) as on_vectors:
@@ -168,14 +174,21 @@ def search(
             device,
             index_factory=index_factory,
             nprobe=nprobe,
+            keep_encoded=keep_encoded,
             on_vectors=on_vectors,
             on_index=lambda step: messages.print(f"{step} ...", style="dim", markup=False),
         )
     with searcher:
-        page = None if html is None else AnswersPage(html, searcher.evidence, Path.cwd())
-        cutter = (
-            None if clips is None else ClipFolder(clips, pad, reencode, many=queries is not None)
-        )
+        # What needs a decoder is imported by those who ask for it.
+        page = cutter = None
+        if html is not None:
+            from vmrtool.report.answers import AnswersPage
+
+            page = AnswersPage(html, searcher.evidence, Path.cwd())
+        if clips is not None:
+            from vmrtool.report.clips import ClipFolder
+
+            cutter = ClipFolder(clips, pad, reencode, many=queries is not None)
         for note in searcher.notes:
             messages.print(f"note: {note}", style="yellow", markup=False)
         if searcher.index:
@@ -290,10 +303,14 @@ def _writer(
 @contextmanager
 def _pooling_shown(console: Console) -> Iterator[Callable[[int, int], None]]:
     """Progress of what the first search after an index has to do; seen on a terminal only."""
+    if not console.is_terminal:
+        yield lambda done, total: None
+        return
+
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
 
     columns = ("reading new videos", BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    shown = Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
+    shown = Progress(*columns, console=console, transient=True)
     with shown:
         task = shown.add_task("", total=None, visible=False)
         yield lambda done, total: shown.update(task, completed=done, total=total, visible=True)

@@ -119,7 +119,9 @@ class Archive:
             for video, windows in looked_into
             for window in windows
         ]
-        found = iter(ground_windows(model, loaded, asked, [0] * len(loaded)))
+        found = iter(
+            ground_windows(model, loaded, asked, [(number, 0) for number in range(len(loaded))])
+        )
         moments = {}
         for video, windows in looked_into:
             moments[self.contents[video]] = merge(

@@ -26,7 +26,14 @@ from vmrtool.search.fitting import choose_extractor, choose_model
 from vmrtool.search.label_model import announcement, open_labels
 from vmrtool.search.labels import LabelModel, Model
 from vmrtool.search.merging import Candidate
-from vmrtool.search.pooling import catalog_loader, pool_catalog, store_vectors, vectors_key
+from vmrtool.search.pooling import (
+    catalog_loader,
+    kept_loader,
+    pool_catalog,
+    settle_keeping,
+    store_vectors,
+    vectors_key,
+)
 from vmrtool.search.query import query_words
 from vmrtool.search.result import Moment, SearchResult
 
@@ -44,6 +51,7 @@ def open_searcher(
     *,
     index_factory: str | None = None,
     nprobe: int | None = None,
+    keep_encoded: bool | None = None,
     on_vectors: OnVectors = lambda done, total: None,
     on_index: OnIndex = lambda step: None,
 ) -> "Searcher":
@@ -58,6 +66,8 @@ def open_searcher(
         index_factory: the index that makes the shortlist, as FAISS writes it, for example
             "IVF4096,SQ8"; None chooses by the number of vectors.
         nprobe: into how many of an IVF index's lists a query looks; None for a 32nd.
+        keep_encoded: whether windows are kept as the network reads them before it is asked, which
+            a query then need not wait for; remembered by the catalog; None for what it remembers.
         on_vectors: is told how many of how many videos have their vectors made.
         on_index: is told, in words, when an index is made that takes long.
 
@@ -73,6 +83,7 @@ def open_searcher(
         device,
         on_vectors,
         wish=Wish(index_factory, nprobe, say=on_index),
+        keep_encoded=keep_encoded,
     )
 
 
@@ -87,12 +98,14 @@ def open_catalog(
     on_vectors: OnVectors,
     load: Load = load_model,
     wish: Wish = Wish(),  # noqa: B008 - frozen
+    *,
+    keep_encoded: bool | None = None,
 ) -> "Searcher":
     """A searcher over the catalog at `path`; raises as `open_searcher`."""
     check(wish.factory, wish.nprobe)
     opened = Catalog.open(path)
     try:
-        return Searcher(opened, model, device, on_vectors, load, wish)
+        return Searcher(opened, model, device, on_vectors, load, wish, keep_encoded=keep_encoded)
     except BaseException:
         opened.close()
         raise
@@ -130,6 +143,8 @@ class Searcher(Opened):
         on_vectors: OnVectors,
         load: Load = load_model,
         wish: Wish = Wish(),  # noqa: B008 - frozen
+        *,
+        keep_encoded: bool | None = None,
     ) -> None:
         """Takes an open catalog, which is closed with this; `open_searcher` is the way in."""
         self._catalog = catalog
@@ -137,6 +152,7 @@ class Searcher(Opened):
         self._device, _ = choose_device(device)
         self._on_vectors = on_vectors
         self._load = load
+        self._keeps = settle_keeping(catalog, keep_encoded)
         gpu = (self._device.index or 0) if self._device.type == "cuda" else None
         self._wish = replace(wish, gpu=gpu)
         self.refresh()
@@ -175,13 +191,14 @@ class Searcher(Opened):
         else:
             model = self._load(chosen.require_checkpoint(), self._device)
         extractor = choose_extractor(self._catalog, model, ref)
+        keep = self._keeps and isinstance(model, GroundingModel)
         opened = open_index(
             self._catalog,
             vectors_key(model),
             extractor,
             model.config.retrieval_dim,
             {row.content_hash for row in rows if row.content_hash is not None},
-            self._make_vectors(model, extractor.id),
+            self._make_vectors(model, extractor.id, keep),
             self._wish,
         )
         self.index = opened.choice
@@ -190,15 +207,18 @@ class Searcher(Opened):
         for row in rows:
             if row.content_hash in contents:
                 self._videos.setdefault(row.content_hash, []).append(row)
-        load = catalog_loader(self._catalog, extractor.id, model)
+        load = (kept_loader if keep else catalog_loader)(self._catalog, extractor.id, model)
         self._loaded = (model, Archive(opened.table, opened.index, load))
         self._extractor = extractor.id
         self._note_unsearched(rows, ref)
 
-    def _make_vectors(self, model: Model, extractor: int) -> list[StoredWindow]:
-        """Makes the vectors that the catalog lacks; returns those that it cannot store."""
+    def _make_vectors(self, model: Model, extractor: int, keep: bool) -> list[StoredWindow]:
+        """Makes the vectors that the catalog lacks; returns those that it cannot store.
+
+        keep: makes and stores encodings as well.
+        """
         key = vectors_key(model)
-        lacking = len(self._catalog.without_vectors(key, extractor))
+        lacking = len(self._catalog.without_vectors(key, extractor, with_encodings=keep))
         unstored: list[StoredWindow] = []
         if lacking:
             done = 0
@@ -211,11 +231,12 @@ class Searcher(Opened):
             self._on_vectors(0, lacking)
             try:
                 with Catalog.open(self._catalog.path, readonly=False) as writer:
-                    store_vectors(writer, model, extractor, count)
+                    store_vectors(writer, model, extractor, count, keep=keep)
             except CatalogError as error:
+                bare = len(self._catalog.without_vectors(key, extractor))
+                what = f"vectors of {bare}" if bare else f"encodings of {lacking}"
                 self.notes += (
-                    f"The vectors of {lacking} videos cannot be kept and are made at every "
-                    f"search ({error}).",
+                    f"The {what} videos cannot be kept and are made at every search ({error}).",
                 )
                 for windows in pool_catalog(self._catalog, model, extractor):
                     unstored += windows

@@ -29,6 +29,7 @@ def open_archive(
     *,
     index_factory: str | None = None,
     nprobe: int | None = None,
+    keep_encoded: bool | None = None,
     on_vectors: OnVectors = ...,
     on_index: OnIndex = ...,
 ) -> Searcher: ...
@@ -40,6 +41,7 @@ def open_archive(
     *,
     index_factory: str | None = None,
     nprobe: int | None = None,
+    keep_encoded: bool | None = None,
     on_vectors: OnVectors = ...,
     on_index: OnIndex = ...,
 ) -> "Searcher | ShardedSearcher": ...
@@ -50,6 +52,7 @@ def open_archive(
     *,
     index_factory: str | None = None,
     nprobe: int | None = None,
+    keep_encoded: bool | None = None,
     on_vectors: OnVectors = lambda done, total: None,
     on_index: OnIndex = lambda step: None,
 ) -> "Searcher | ShardedSearcher":
@@ -65,6 +68,8 @@ def open_archive(
         index_factory: the index that makes the shortlist, as FAISS writes it, for example
             "IVF4096,SQ8"; None chooses for each catalog by the number of its vectors.
         nprobe: into how many of an IVF index's lists a query looks; None for a 32nd.
+        keep_encoded: whether windows are kept as the network reads them before it is asked, which
+            a query then need not wait for; remembered by the catalog; None for what it remembers.
         on_vectors: is told how many of how many videos have their vectors made, catalog by catalog.
         on_index: is told, in words, when an index is made that takes long.
 
@@ -81,13 +86,15 @@ def open_archive(
         catalog = () if catalog is None else (catalog,)
     paths = [find_catalog(Path(each)) for each in catalog] or [find_catalog()]
     if len(paths) == 1:
-        return open_catalog(paths[0], ref, device, on_vectors, wish=wish)
+        return open_catalog(paths[0], ref, device, on_vectors, wish=wish, keep_encoded=keep_encoded)
     if len({path.resolve() for path in paths}) < len(paths):
         raise UsageError("a catalog is named twice", remedy="Name each catalog once.")
     load = _sharing()
     with ExitStack() as opened:
         searchers = [
-            opened.enter_context(open_catalog(path, ref, device, on_vectors, load, wish))
+            opened.enter_context(
+                open_catalog(path, ref, device, on_vectors, load, wish, keep_encoded=keep_encoded)
+            )
             for path in paths
         ]
         archive = ShardedSearcher(searchers)
