@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from rich.console import Console
 
-    from vmrtool.report.clips import ClipFolder
+    from vmrtool.report.moment_files import MomentFolder
     from vmrtool.search.result import SearchResult
 
 
@@ -106,6 +106,10 @@ def search(
         bool,
         typer.Option("--reencode", help="With --clips: exact cuts, encoded anew (H.264, AAC)."),
     ] = False,
+    thumbnails: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="Also write a picture of each moment, as JPEG."),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="The same as --format json.")] = False,
     file: Annotated[
         Path | None,
@@ -145,15 +149,19 @@ def search(
 
     from vmrtool.report.answers import AnswersPage
     from vmrtool.report.clips import ClipFolder
+    from vmrtool.report.thumbnails import ThumbnailFolder
     from vmrtool.search.shards import open_archive
 
     with _pooling_shown(messages) as on_vectors:
         searcher = open_archive(catalog or (), model, device, on_vectors=on_vectors)
     with searcher:
         page = None if html is None else AnswersPage(html, searcher.evidence, Path.cwd())
-        cutter = (
-            None if clips is None else ClipFolder(clips, pad, reencode, many=queries is not None)
-        )
+        many = queries is not None
+        folders: list[MomentFolder] = []
+        if clips is not None:
+            folders.append(ClipFolder(clips, many, pad=pad, reencode=reencode))
+        if thumbnails is not None:
+            folders.append(ThumbnailFolder(thumbnails, many))
         for note in searcher.notes:
             messages.print(f"note: {note}", style="yellow", markup=False)
 
@@ -173,27 +181,32 @@ def search(
                 _warn(messages, result)
                 if page is not None:
                     page.add(result)
-                if cutter is not None:
-                    cutter.add(result)
+                for folder in folders:
+                    folder.add(result)
                 yield result
 
         write(answers())
         if page is not None:
             page.write()
             messages.print(f"page: {html}", markup=False)
-        if cutter is not None:
-            _tell_clips(messages, cutter)
+        _tell_folders(messages, folders)
 
 
-def _tell_clips(console: Console, cutter: ClipFolder) -> None:
-    """Says how many clips there are and which there are not; these make the exit code 1."""
-    clips = f"{cutter.written} clip{'' if cutter.written == 1 else 's'}"
-    console.print(f"{clips} -> {cutter.folder}", markup=False)
-    for _, error in cutter.failed:
+def _tell_folders(console: Console, folders: Iterable[MomentFolder]) -> None:
+    """Says how many files there are and which there are not; these make the exit code 1."""
+    from vmrtool.catalog.paths import printable
+
+    failed: dict[str, str | None] = {}  # a clip and a thumbnail may fail for one reason
+    for folder in folders:
+        what = f"{folder.written} {folder.kind}{'' if folder.written == 1 else 's'}"
+        console.print(f"{what} -> {folder.folder}", markup=False)
+        failed |= {printable(str(error)): error.remedy for _, error in folder.failed}
+    console.quiet = False  # errors are told even so
+    for error, remedy in failed.items():
         console.print(f"failed {error}", style="red", markup=False)
-        if error.remedy:
-            console.print(error.remedy, style="dim", markup=False)
-    if cutter.failed:
+        if remedy:
+            console.print(remedy, style="dim", markup=False)
+    if failed:
         raise typer.Exit(1)
 
 

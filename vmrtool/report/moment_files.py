@@ -1,0 +1,75 @@
+"""A search's moments as files of a folder, one each: what clips and thumbnails have in common."""
+
+import re
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import ClassVar
+
+from vmrtool.errors import MediaError, UsageError
+from vmrtool.search.result import Moment, SearchResult
+
+_LONGEST_NAME = 100  # bytes of the video's name in a file's
+
+
+@dataclass
+class MomentFolder:
+    """Writes a file for every moment of answers; what cannot be made is in `failed`, with why.
+
+    Attributes:
+        folder: made where it is not there; files of the same names are replaced.
+        many: whether there are several answers, which names then tell apart.
+        kind: what one such file is called; `--kind` is the option that names the folder.
+        written: how many files there are.
+        failed: files that could not be made: the video, and the error.
+    """
+
+    folder: Path
+    many: bool = False
+    written: int = field(default=0, init=False)
+    failed: list[tuple[Path, MediaError]] = field(default_factory=list, init=False)
+    _answers: int = field(default=0, init=False)
+
+    kind: ClassVar[str]
+
+    def __post_init__(self) -> None:
+        """Raises UsageError where the folder is a file."""
+        if self.folder.exists() and not self.folder.is_dir():
+            raise UsageError(f"--{self.kind}s {self.folder}: a file, not a folder")
+
+    def add(self, result: SearchResult) -> None:
+        """Writes the files of an answer's moments.
+
+        Raises:
+            OSError: the folder cannot be written to.
+        """
+        self._answers += 1
+        query = f"q{self._answers:03d}-" if self.many else ""
+        for moment in result.moments:
+            try:
+                self._write(result, moment, query + moment_name(moment))
+            except MediaError as error:
+                self.failed.append((moment.path, error))
+            else:
+                self.written += 1
+
+    def _write(self, result: SearchResult, moment: Moment, name: str) -> None:
+        """Writes the moment's file, `name` and a suffix, whole or not at all.
+
+        Raises:
+            MediaError: the video cannot be read.
+            OSError: the folder cannot be written to.
+        """
+        raise NotImplementedError
+
+
+def moment_name(moment: Moment) -> str:
+    """A file name without suffix: rank, video and start, fit for any file system.
+
+    `/archive/a b.mp4` from 63.04 s as third is `03-a_b-0h01m03.0s`.
+    """
+    video = re.sub(r"[^\w.-]+", "_", Path(moment.video).stem)
+    video = video.encode()[:_LONGEST_NAME].decode("utf-8", "ignore")
+    tenths = int(moment.start * 10)
+    minutes, rest = divmod(tenths, 600)
+    time = f"{minutes // 60}h{minutes % 60:02d}m{rest // 10:02d}.{rest % 10}s"
+    return f"{moment.rank:02d}-{video}-{time}"
