@@ -15,6 +15,7 @@ import pytest
 from video_clips import write_video
 
 from vmrtool.errors import UsageError
+from vmrtool.report.cues import write_cue_files
 from vmrtool.report.formats import FORMATS, format_of
 from vmrtool.report.paths import write_paths_null
 from vmrtool.search.result import Moment, SearchResult
@@ -153,6 +154,7 @@ def test_cues_of_several_videos_are_refused_before_anything_is_written() -> None
         with pytest.raises(UsageError, match="2") as refused:
             FORMATS[name].write([ALL], out)
         assert "--video '/a/kitchen/AO8RW.mp4'" in str(refused.value.remedy)
+        assert "--output cues/" in str(refused.value.remedy)
         assert out.getvalue() == ""
 
 
@@ -261,12 +263,57 @@ def test_json_steers_no_terminal(name: bytes) -> None:
 def test_cues_are_read_by_libavformat(name: str, tmp_path: Path) -> None:
     file = tmp_path / f"cues.{name}"
     file.write_text(written(name, ONE), encoding="utf-8")
-    with av.open(file) as container:
+    assert [cue[:2] for cue in read_cues(file)] == [(0.5, 2.0), (3.04, 12.96)]
+
+
+@pytest.mark.parametrize("suffix", [".vtt", ".srt"])
+def test_a_folder_has_the_cues_of_each_video(suffix: str, tmp_path: Path) -> None:
+    twin = Moment(4, "/b/Hall.mkv", 7.0, 8.0, 0.2, 0.1, 0.01)
+    other = result(twin, LATE, query="sits down")
+    write_cue_files([ALL, other], tmp_path / "new", suffix)
+    files = sorted((tmp_path / "new").iterdir())
+    assert [file.name for file in files] == [
+        f"AO8RW{suffix}", f"Hall-2{suffix}", f"hall{suffix}",
+    ]  # fmt: skip
+    starts = [[start for start, _, _ in read_cues(file)] for file in files]
+    assert starts == [[0.5, 3.04], [7.0], [3600.0, 3600.0]]
+    [first, second] = read_cues(files[2])
+    assert first[2].startswith("2. opens a door") and second[2] == "2. sits down (0.500)"
+    assert files[0].read_text("utf-8") == GOLDEN_ONE[suffix[1:]]
+    write_cue_files([result()], tmp_path / "none", suffix)
+    assert list((tmp_path / "none").iterdir()) == []
+
+
+@NAMES
+def test_cue_files_are_called_as_their_videos_are(name: bytes, tmp_path: Path) -> None:
+    write_cue_files([result(odd(name))], tmp_path, ".srt")
+    [file] = tmp_path.iterdir()
+    assert os.fsencode(file.stem) == os.fsencode(Path(os.fsdecode(name)).stem)
+    assert [(start, end) for start, end, _ in read_cues(file)] == [(1.0, 2.0)]
+
+
+def test_a_long_name_leaves_room_for_the_suffix(tmp_path: Path) -> None:
+    names = ["ü" * 125 + ".mp4"] * 2
+    found = [Moment(1, f"/{k}/{name}", 1.0, 2.0, 0.5, 0.5, 0.5) for k, name in enumerate(names)]
+    write_cue_files([result(*found)], tmp_path, ".vtt")
+    assert len(list(tmp_path.glob("*.vtt"))) == 2
+
+
+def read_cues(file: Path) -> list[tuple[float, float, str]]:
+    """Start, end and text of a file's cues, as FFmpeg's library reads them."""
+    kind = {".vtt": "webvtt", ".srt": "srt"}[file.suffix]
+    with file.open("rb") as data, av.open(data, format=kind) as container:
         [stream] = container.streams
         assert stream.type == "subtitle"
-        packets = [packet for packet in container.demux(stream) if packet.size]
-        spans = [(p.pts * p.time_base, (p.pts + p.duration) * p.time_base) for p in packets]
-        assert [(float(a), float(b)) for a, b in spans] == [(0.5, 2.0), (3.04, 12.96)]
+        return [
+            (
+                float(packet.pts * packet.time_base),
+                float((packet.pts + packet.duration) * packet.time_base),
+                bytes(packet).decode("utf-8"),
+            )
+            for packet in container.demux(stream)
+            if packet.size
+        ]
 
 
 @pytest.fixture(scope="module")

@@ -112,12 +112,13 @@ def search(
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="The same as --format json.")] = False,
     file: Annotated[
-        Path | None,
+        str | None,
         typer.Option(
             "--output",
             "-o",
             metavar="FILE",
-            help="Write to a file, in the format of its suffix unless told.",
+            help="Write to a file, in the format of its suffix unless told; vtt and srt also to "
+            "DIR/, a file for each video.",
         ),
     ] = None,
     null: Annotated[
@@ -246,7 +247,7 @@ def _lines(source: str, name: str) -> Iterator[str]:
 
 
 def _writer(
-    output: Format | None, file: Path | None, *, as_json: bool, many: bool, null: bool
+    output: Format | None, target: str | None, *, as_json: bool, many: bool, null: bool
 ) -> Callable[[Iterable[SearchResult]], None]:
     """What writes the answers: in the format asked for, else in the one that fits the place.
 
@@ -260,6 +261,9 @@ def _writer(
     if as_json and output not in (None, Format.json):
         raise UsageError(f"--json and --format {output} do not go together")
     chosen = "json" if as_json else None if output is None else output.value
+    file = None if target is None else Path(target)
+    if target is not None and file is not None and (target.endswith("/") or file.is_dir()):
+        return _cue_folder(file, chosen)
     if chosen is None:
         chosen = format_of(file) if file else "table" if sys.stdout.isatty() else "json"
     if null and chosen != "paths":
@@ -274,6 +278,26 @@ def _writer(
     if file is not None:
         return lambda answers: write_file(answers, write, file)
     return lambda answers: write_stdout(answers, write)
+
+
+def _cue_folder(folder: Path, chosen: str | None) -> Callable[[Iterable[SearchResult]], None]:
+    """What writes a file for each video into a folder.
+
+    Raises:
+        UsageError: the format is not one of cues, or the folder is a file.
+    """
+    from vmrtool.errors import UsageError
+    from vmrtool.report.cues import CUE_FILES, write_cue_files
+
+    suffix = f".{chosen}"
+    if suffix not in CUE_FILES:
+        raise UsageError(
+            f"--output {folder}: a folder, not a file",
+            remedy="Name the file itself; only --format vtt and srt write a file for each video.",
+        )
+    if folder.exists() and not folder.is_dir():
+        raise UsageError(f"--output {folder}/: a file, not a folder")
+    return lambda answers: write_cue_files(answers, folder, suffix)
 
 
 @contextmanager
