@@ -172,6 +172,14 @@ def test_where_the_data_set_says_the_video_is(
         assert case["video"] == str(video)
         assert (case["curves"] is None) == (features == [])
         assert case["answers"][-1]["method"] == "theirs"
+        # Methods are told apart on the page as well.
+        (card,) = parse((tmp_path / "out" / "cases.html").read_text()).all("article")
+        own = [f"m{place}" for place in range(len(case["answers"]))]
+        for kind, answer in zip(own, case["answers"], strict=True):
+            (key,) = card.all("span", class_=kind)
+            assert key.text == answer["method"]
+            line = card.all("svg", class_="line")[0]
+            assert len(line.all("rect", class_=kind)) == len(answer["moments"])
 
 
 def predictions(folder: Path, row: dict) -> Path:

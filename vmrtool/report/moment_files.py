@@ -1,11 +1,11 @@
 """A search's moments as files of a folder, one each: what clips and thumbnails have in common."""
 
-import re
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import ClassVar
 
 from vmrtool.errors import MediaError, UsageError
+from vmrtool.files import safe_name
 from vmrtool.search.result import Moment, SearchResult
 
 _LONGEST_NAME = 100  # bytes of the video's name in a file's
@@ -67,8 +67,7 @@ def moment_name(moment: Moment) -> str:
 
     `/archive/a b.mp4` from 63.04 s as third is `03-a_b-0h01m03.0s`.
     """
-    video = re.sub(r"[^\w.-]+", "_", Path(moment.video).stem)
-    video = video.encode()[:_LONGEST_NAME].decode("utf-8", "ignore")
+    video = safe_name(Path(moment.video).stem, _LONGEST_NAME)
     tenths = int(moment.start * 10)
     minutes, rest = divmod(tenths, 600)
     time = f"{minutes // 60}h{minutes % 60:02d}m{rest // 10:02d}.{rest % 10}s"

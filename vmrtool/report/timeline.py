@@ -35,7 +35,7 @@ class Span:
 
 @dataclass(frozen=True)
 class Row:
-    """Stretches on one line: what the line is, "found" or "truth" in colour, and its spans."""
+    """Stretches on one line: what the line is, its classes in page.css, and its spans."""
 
     name: str
     kind: str

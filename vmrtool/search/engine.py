@@ -1,5 +1,6 @@
 """The searcher: a catalog and a model kept warm, asked one query after another."""
 
+import sys
 import time
 from collections.abc import Callable, Collection
 from pathlib import Path
@@ -9,6 +10,7 @@ import torch
 
 from vmrtool.catalog import Catalog
 from vmrtool.catalog.connection import broken
+from vmrtool.catalog.listing import find_video
 from vmrtool.catalog.paths import base64_unless_utf8, display, path_key
 from vmrtool.catalog.rows import StoredWindow, VideoRow
 from vmrtool.config import find_catalog
@@ -239,6 +241,51 @@ class Searcher:
             UsageError: the query is empty or holds no word, a number is below 1, or since or
                 duration cannot be read.
         """
+        wanted = video_filter(video, since, duration)
+        chosen = self._chosen(wanted)
+        notes = [f"No video fits {wanted}."] if self._videos and not chosen else []
+        only = None
+        if among is not None:
+            only = {content for content in among if content in chosen}
+        elif self._loaded is not None and len(chosen) < len(self._loaded[1].contents):
+            only = set(chosen)
+        return self._answer(
+            query, chosen, only, notes, top, shortlist, windows_per_video, per_video
+        )
+
+    def ground(self, video: str | Path, query: str, top: int = 5) -> SearchResult:
+        """Finds the moments of one video that a sentence describes; all of it is looked at.
+
+        Args:
+            video: its path, its path below the indexed folder, or its name if that is unique.
+            query: the sentence.
+            top: most moments.
+
+        Raises:
+            UsageError: there is no such video, or nothing of it to be searched; the query is empty
+                or holds no word; top is below 1.
+        """
+        row = find_video(self._catalog, Path(video))
+        content = row.content_hash
+        if content is None or row.path not in {r.path for r in self._videos.get(content, ())}:
+            raise UsageError(
+                f"{row.path}: has no features to be searched by model {self.model}",
+                remedy=f"See why: vmrtool catalog show '{display(path_key(row.path))}'",
+            )
+        return self._answer(query, {content: [row]}, {content}, [], top, 1, sys.maxsize, top)
+
+    def _answer(
+        self,
+        query: str,
+        chosen: dict[str, list[VideoRow]],
+        only: set[str] | None,
+        notes: list[str],
+        top: int,
+        shortlist: int,
+        windows_per_video: int,
+        per_video: int,
+    ) -> SearchResult:
+        """The answer over the chosen videos, of whose contents those of `only` are looked into."""
         began = time.perf_counter()
         words = query_words(query)
         for name, value in (
@@ -249,18 +296,10 @@ class Searcher:
         ):
             if value < 1:
                 raise UsageError(f"{name} is {value}; it must be at least 1")
-        wanted = video_filter(video, since, duration)
-        chosen = self._chosen(wanted)
-        notes: list[str] = []
         unknown: list[str] = []
         findings = Findings({}, 0)
-        if self._videos and not chosen:
-            notes.append(f"No video fits {wanted}.")
         if self._loaded is not None and chosen:
             model, archive = self._loaded
-            only = None if len(chosen) == len(archive.contents) else set(chosen)
-            if among is not None:
-                only = {content for content in among if content in chosen}
             unknown = model.unknown_words(words)
             if len(words) > model.config.max_words:
                 notes.append(f"Only the first {model.config.max_words} words of the query count.")

@@ -3,8 +3,11 @@
 import base64
 import os
 from dataclasses import dataclass
+from html import escape
 from pathlib import Path
 from typing import Any
+
+from vmrtool.catalog.paths import printable
 
 SCHEMA = "vmrtool.search/1"
 
@@ -72,6 +75,18 @@ class SearchResult:
     zero_shot: bool = False
     catalogs: tuple[str, ...] = ()
 
+    def _repr_html_(self) -> str:
+        """The moments as a table, which is how a notebook shows an answer."""
+        rows = "".join(
+            f"<tr><td>{m.rank}</td><td>{_shown(m.video)}</td><td>{m.start:.1f} s</td>"
+            f"<td>{m.end:.1f} s</td><td>{m.score:.3f}</td></tr>"
+            for m in self.moments
+        )
+        heads = "".join(f"<th>{head}</th>" for head in ("", "video", "from", "to", "score"))
+        table = f"<table><tr>{heads}</tr>{rows}</table>" if rows else "no moments"
+        notes = "".join(f"<p>{_shown(note)}</p>" for note in self.notes)
+        return f"<p><b>{_shown(self.query)}</b></p>{table}{notes}"
+
     def to_dict(self) -> dict[str, Any]:
         """The answer as the JSON object `vmrtool.search/1`; `catalogs` only where there are any."""
         return {
@@ -86,3 +101,8 @@ class SearchResult:
             "elapsed_ms": self.elapsed_ms,
             "moments": [moment.to_dict() for moment in self.moments],
         }
+
+
+def _shown(text: str) -> str:
+    """Text for a page: a file may be called anything."""
+    return escape(printable(text))
