@@ -52,11 +52,29 @@ def test_occurrences_join_event_and_sentence_over_videos() -> None:
 def test_an_event_under_another_condition_is_neither_hit_nor_miss() -> None:
     after = sample(0, "red spins after blue", "red spins after blue grows", (5.0, 6.0))
     plain = sample(1, "red spins", "red spins", (1.0, 2.0))
+    condition = sample(1, "blue grows", "blue grows", (3.0, 4.0))
     other = sample(2, "blue grows", "blue grows", (1.0, 2.0))
-    relations = Relations(dataset(after, plain, other))
+    relations = Relations(dataset(after, plain, condition, other))
     assert relations.occurrences(after)[1] == Occurrences(sure=(), possible=((1.0, 2.0),))
     assert relations.occurrences(plain)[0] == Occurrences(sure=(), possible=((5.0, 6.0),))
     assert relations.mismatched_videos(after).tolist() == [2, 3, 4]
+
+
+def test_where_the_condition_never_happens_the_event_misses() -> None:
+    after = sample(0, "red spins after blue", "red spins after blue grows", (5.0, 6.0))
+    plain = sample(1, "red spins", "red spins", (1.0, 2.0))
+    relations = Relations(dataset(after, plain))
+    assert 1 not in relations.occurrences(after)
+    assert relations.mismatched_videos(after).tolist() == [1, 2, 3, 4]
+
+
+def test_the_other_times_in_a_condition_s_own_video_miss() -> None:
+    after = sample(0, "red spins after blue", "red spins after blue grows", (5.0, 6.0))
+    plain = sample(0, "red spins", "red spins", (1.0, 2.0), (5.0, 6.0))
+    condition = sample(0, "blue grows", "blue grows", (3.0, 4.0))
+    relations = Relations(dataset(after, plain, condition))
+    assert relations.occurrences(after)[0] == Occurrences(sure=((5.0, 6.0),), possible=())
+    assert relations.occurrences(plain)[0].sure == ((1.0, 2.0), (5.0, 6.0))
 
 
 def test_alike_videos_share_rare_words() -> None:

@@ -23,7 +23,9 @@ class Occurrences:
     """Where a query's moment happens in one video.
 
     `sure` are moments the data set gives for the same event or sentence. `possible` are moments
-    of the same event under another condition ("X" for "X after Y"): neither a hit nor a miss.
+    of the same event under another condition ("X" for "X after Y"): neither a hit nor a miss. There
+    are none where the data set decides: a video's own windows for the event are all there are, and
+    where no Y is known to happen, no X happens after it.
     """
 
     sure: tuple[Window, ...]
@@ -71,7 +73,7 @@ class Relations:
         keys = (*_sure_keys(sample), *_base_keys(sample))
         if keys not in self._known:
             sure = self._sure.lookup(_sure_keys(sample))
-            possible = self._base.lookup(_base_keys(sample))
+            possible = self._undecided(sample)
             self._known[keys] = {
                 video: Occurrences(
                     tuple(sorted(sure.get(video, ()))), tuple(sorted(possible.get(video, ())))
@@ -79,6 +81,19 @@ class Relations:
                 for video in sorted(sure.keys() | possible.keys())
             }
         return self._known[keys]
+
+    def _undecided(self, sample: Sample) -> dict[int, set[Window]]:
+        """Video -> moments of the event under another condition, where that leaves it open."""
+        if sample.event is None:
+            return {}
+        base, *others = _CONDITION.split(sample.event)
+        found = self._base.lookup(["event " + base])
+        for video in self._sure.lookup(["event " + sample.event]):
+            del found[video]
+        for other in others:
+            happens = self._base.lookup(["event " + other]).keys()
+            found = {video: windows for video, windows in found.items() if video in happens}
+        return found
 
     def mismatched_videos(self, sample: Sample) -> NDArray[np.int64]:
         """The videos in which the sample's moment is not known to happen."""
