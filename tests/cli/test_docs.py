@@ -164,6 +164,19 @@ def test_wrong_commands_are_seen() -> None:
     ]  # fmt: skip
 
 
+def without_help(command: Any, name: str) -> list[str]:
+    """The commands and options below `name` that do not say what they are."""
+    found = [] if command.help else [name]
+    found += [f"{name} {option.name}" for option in command.params if not option.help]
+    for word, below in getattr(command, "commands", {}).items():
+        found += without_help(below, f"{name} {word}")
+    return found
+
+
+def test_every_command_and_option_has_help() -> None:
+    assert without_help(COMMANDS, "vmrtool") == []
+
+
 @pytest.mark.parametrize("page", ["guide.md", "formats.md", "models.md", "scaling.md"])
 def test_options_named_in_passing_exist(page: str) -> None:
     spans = INLINE.findall(prose(text_of(page)))
@@ -257,7 +270,10 @@ def test_a_schema_refuses_what_it_does_not_say() -> None:
 def test_examples_are_json() -> None:
     for language, block in FENCED.findall(text_of("formats.md") + text_of("guide.md")):
         if language == "json":
-            assert json.loads(block)
+            example = json.loads(block)
+            assert example
+            if "schema" in example:
+                assert_valid(example)
 
 
 def test_index_and_search() -> None:

@@ -3,6 +3,7 @@
 import base64
 import csv
 import io
+import json
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,8 +13,10 @@ import av
 import m3u8
 import opentimelineio
 import pytest
+from typer.testing import CliRunner
 from video_clips import write_video
 
+from vmrtool.cli import app
 from vmrtool.errors import UsageError
 from vmrtool.report.cues import write_cue_files
 from vmrtool.report.formats import FORMATS, format_of
@@ -113,6 +116,87 @@ def test_letter_by_letter(name: str) -> None:
 @pytest.mark.parametrize("name", GOLDEN_ONE)
 def test_cues_letter_by_letter(name: str) -> None:
     assert written(name, ONE) == GOLDEN_ONE[name]
+
+
+JSON = """\
+{
+  "schema": "vmrtool.search/1",
+  "query": "opens a door, then <waves>",
+  "model": "charades",
+  "catalog": "/a/vmrtool.db",
+  "videos_searched": 2,
+  "shortlisted": 2,
+  "windows_grounded": 2,
+  "elapsed_ms": 1.5,
+  "moments": [
+    {
+      "rank": 1,
+      "video": "/a/kitchen/AO8RW.mp4",
+      "start": 3.04,
+      "end": 12.96,
+      "score": 0.875,
+      "similarity": -0.5,
+      "grounding": 0.03
+    },
+    {
+      "rank": 3,
+      "video": "/a/kitchen/AO8RW.mp4",
+      "start": 0.5,
+      "end": 2.0,
+      "score": 0.25,
+      "similarity": 0.125,
+      "grounding": 0.01
+    }
+  ]
+}
+"""
+TABLE = """\
+“opens a door, then <waves>”
+#   video                       from          to   score
+─────────────────────────────────────────────────────────────────
+1   /a/kitchen/AO8RW.mp4   0:00:03.0   0:00:13.0   0.875 ███████
+3   /a/kitchen/AO8RW.mp4   0:00:00.5   0:00:02.0   0.250 ██
+model charades · 2 videos searched · 2 shortlisted · 2 windows grounded · 2 ms
+"""
+
+
+class Answering:
+    """Stands in for an open archive, with one answer for every query."""
+
+    notes = ()
+
+    def __init__(self, answer: SearchResult) -> None:
+        self._answer = answer
+
+    def __enter__(self) -> "Answering":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
+    def search(self, query: str, **_: object) -> SearchResult:
+        return self._answer
+
+
+def stdout_of(monkeypatch: pytest.MonkeyPatch, answer: SearchResult, *words: str) -> str:
+    monkeypatch.setattr("vmrtool.search.shards.open_archive", lambda *_, **__: Answering(answer))
+    done = CliRunner().invoke(app, ["search", "door", *words], env={"COLUMNS": "80"})
+    assert done.exit_code == 0, done.output
+    return done.stdout
+
+
+@pytest.mark.parametrize("name", [*GOLDEN, *GOLDEN_ONE])
+def test_stdout_letter_by_letter(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    answer, wanted = (ONE, GOLDEN_ONE) if name in GOLDEN_ONE else (ALL, GOLDEN)
+    assert stdout_of(monkeypatch, answer, "--format", name) == wanted[name]
+
+
+def test_json_and_table_on_stdout_letter_by_letter(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert stdout_of(monkeypatch, ONE) == stdout_of(monkeypatch, ONE, "--json") == JSON
+    line = json.dumps(json.loads(JSON)) + "\n"
+    assert stdout_of(monkeypatch, ONE, "--format", "jsonl") == line
+    table = stdout_of(monkeypatch, ONE, "--format", "table")
+    assert [row.rstrip() for row in table.splitlines()] == TABLE.splitlines()
 
 
 def test_nothing_found_is_a_file_without_moments() -> None:
