@@ -14,7 +14,6 @@ vmrtool index "$videos" > /dev/null || [ $? -eq 1 ]
 vmrtool train --dataset "$train" --videos "$videos" --out "$out/model" "$@"
 vmrtool train --dataset "$train" --videos "$videos" --out "$out/blind" --blind "$@"
 vmrtool eval --dataset "$test" --features "${VMRTOOL_CATALOG:-vmrtool.db}" \
-    --model "$out/model" --model "$out/blind" --train-dataset "$train" --format table
-vmrtool eval --dataset "$test" --features "${VMRTOOL_CATALOG:-vmrtool.db}" \
-    --model "$out/model" --cases 4 --out "$out/cases" > "$out/figures.json"
+    --model "$out/model" --model "$out/blind" --train-dataset "$train" \
+    --cases 4 --out "$out/cases" --format table
 echo "look at the answers: $out/cases/cases.html"

@@ -85,11 +85,10 @@ def timeline(stretch: Stretch, rows: Sequence[Row], curves: Curves | None) -> st
     top = _CURVES + _GAP if curves is not None else 0
     height = top + len(rows) * (_ROW + _GAP)
     parts = []
-    for row in rows:
-        for span in _seen(row, stretch):
-            if span.main:
-                x, width = _place(span, stretch)
-                parts.append(_rect("shade", x, 0, width, height))
+    mains = [span for row in rows for span in _seen(row, stretch) if span.main]
+    for span in mains[:1]:  # of several methods the first, whose curves these are
+        x, width = _place(span, stretch)
+        parts.append(_rect("shade", x, 0, width, height))
     if curves is not None:
         parts.append(_curves(curves, stretch))
     for number, row in enumerate(rows):
