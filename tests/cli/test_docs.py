@@ -3,6 +3,8 @@
 import json
 import re
 import shlex
+import subprocess
+import sys
 from collections.abc import Iterator
 from dataclasses import fields
 from pathlib import Path
@@ -102,6 +104,17 @@ def test_a_broken_link_is_seen(tmp_path: Path) -> None:
     page = tmp_path / "page.md"
     page.write_text("# One two\n[a](#one-two) [b](#three) [c](none.md) [d](https://x.org)\n")
     assert broken_links(page) == ["#three", "none.md"]
+
+
+def test_the_site_is_built_without_a_warning(tmp_path: Path) -> None:
+    pytest.importorskip("material", reason="mkdocs-material is not installed")
+    command = [sys.executable, "-m", "mkdocs", "build", "--strict", "-d", str(tmp_path / "site")]
+    done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    page = (tmp_path / "site" / "how-to" / "scripts.html").read_text(encoding="utf-8")
+    assert "<code>examples/search.sh</code>" in page  # what is not in the site is no link there
+    assert 'href="../formats.html#vmrtoolsearch1"' in page
+    assert (tmp_path / "site" / "images" / "concepts.svg").is_file()
 
 
 # Commands --------------------------------------------------------------------------------------
