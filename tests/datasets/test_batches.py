@@ -52,6 +52,20 @@ def test_labels_follow_the_moment_into_the_window() -> None:
         assert batch.words[0].tolist() == [2, 1]
 
 
+def test_a_query_with_a_condition_sees_as_much_as_can_be() -> None:
+    moments = [(0, 4.0, 6.0, "red spins"), (1, 4.0, 6.0, "red spins after blue grows")]
+    maker = make_batches(
+        make_dataset([16, 16], moments), augmentation=Augmentation(crop=1.0, crop_shortest=0.2)
+    )
+    shown: dict[int, list[int]] = {0: [], 1: []}
+    for epoch in range(10):
+        (batch,) = maker.epoch(epoch)
+        for qid, mask in zip(batch.qids, batch.video_mask, strict=True):
+            shown[qid].append(int(mask.sum()))
+    assert shown[1] == [16] * 10
+    assert min(shown[0]) < 10
+
+
 def test_every_sample_once_an_epoch_and_padding_is_masked() -> None:
     lengths = [5, 9, 13, 16, 8, 6]
     dataset = make_dataset(lengths, [(v, 1.0, 3.0, f"e{v}") for v in range(6)])

@@ -19,7 +19,7 @@ from vmrtool.datasets.crops import (
 )
 from vmrtool.datasets.dataset import Dataset
 from vmrtool.datasets.labels import snippet_spans
-from vmrtool.datasets.relations import Relations
+from vmrtool.datasets.relations import Relations, has_condition
 from vmrtool.datasets.samples import clip_windows
 from vmrtool.grounding.losses import Targets
 from vmrtool.grounding.queries import Words, pad_words
@@ -156,7 +156,11 @@ class BatchMaker:
         for i in samples:
             video = self._dataset.video_of[i]
             size = self._dataset.videos[video].n_snippets
-            window = choose_window(size, self._spans[i], self._window_size, self._augmentation, rng)
+            event = self._dataset.samples[i].event
+            augmentation = self._augmentation
+            if event is not None and has_condition(event):  # a crop might not show the condition
+                augmentation = replace(augmentation, crop=0.0)
+            window = choose_window(size, self._spans[i], self._window_size, augmentation, rng)
             examples.append(Example(i, video, *window, matched=True))
         count = round(self._mismatched * len(samples) / self._matched)
         for i in rng.choice(samples, size=count, replace=count > len(samples)):

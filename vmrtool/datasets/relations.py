@@ -43,9 +43,12 @@ def event_kind(event: str) -> str:
     "red circle moves-left" -> "moves-left"; "blue square + red circle meet" -> "meet";
     "red circle spins after green star vanishes" -> "temporal".
     """
-    if _CONDITION.search(event):
-        return "temporal"
-    return event.split()[-1]
+    return "temporal" if has_condition(event) else event.split()[-1]
+
+
+def has_condition(event: str) -> bool:
+    """Whether the event id names a condition in time ("... after ...", "... before ...")."""
+    return _CONDITION.search(event) is not None
 
 
 class Relations:
