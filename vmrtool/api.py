@@ -66,8 +66,12 @@ def index(
     places = [videos] if isinstance(videos, (str, Path)) else list(videos)
     path = find_catalog(None if catalog is None else Path(catalog), create=True)
     asked = Choice(
-        *(None if model is None else str(model), backbone),
-        *(None if weights is None else Path(weights), stride, precision, sampling),
+        model=None if model is None else str(model),
+        backbone=backbone,
+        weights=None if weights is None else Path(weights),
+        stride=stride,
+        precision=precision,
+        sampling=sampling,
     )
 
     def find() -> ExtractorSource:
