@@ -511,7 +511,11 @@ def test_demo(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert told | {"directory": ""} == shown | {"directory": ""}
     rows = (tmp_path / "queries.jsonl").read_text(encoding="utf-8").splitlines()
     assert_documented("Data sets", json.loads(rows[0]))
-    [row] = [b for kind, b in FENCED.findall(text_of("formats.md")) if kind == "json"]
+    [row] = [
+        block
+        for kind, block in FENCED.findall(text_of("formats.md"))
+        if kind == "json" and '"event"' in block
+    ]
     assert json.loads(row) == json.loads(rows[0])
 
 

@@ -74,9 +74,7 @@ def search(
     ] = None,
     since: Annotated[
         str | None,
-        typer.Option(
-            metavar="DATE", help="Only videos whose files were last changed then or later."
-        ),
+        typer.Option(metavar="WHEN", help="Only files changed since: 2026-11-24, or 12h, 7d, 2w."),
     ] = None,
     duration: Annotated[
         str | None,

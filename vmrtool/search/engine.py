@@ -233,7 +233,8 @@ class Searcher:
             per_video: most moments of one video.
             video: look only into videos whose path, path below the indexed folder, or name fits
                 this glob.
-            since: only into those whose files were last changed then or later, ISO 8601.
+            since: only into those whose files were last changed then or later: ISO 8601, or an age
+                such as 7d.
             duration: only into those so long: "MIN-MAX" in seconds, either may be left out.
             among: look only into these contents; they need not be in this archive.
 
