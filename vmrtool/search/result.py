@@ -7,8 +7,6 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
-from vmrtool.catalog.paths import printable
-
 SCHEMA = "vmrtool.search/1"
 
 
@@ -105,4 +103,6 @@ class SearchResult:
 
 def _shown(text: str) -> str:
     """Text for a page: a file may be called anything."""
+    from vmrtool.catalog.paths import printable  # not before it is needed: it comes with SQLite
+
     return escape(printable(text))
