@@ -165,6 +165,17 @@ def _absurd_times(path: Path, good: Path, _: list[Path], rng: random.Random) -> 
     made.rename(path)
 
 
+def _absurd_rate(path: Path, good: Path, _: list[Path], rng: random.Random) -> None:
+    """An AVI whose header says how long a frame lasts, from a thousandth of a second to years."""
+    made = path.with_suffix(".avi")
+    write_clip(made, seed=rng.randrange(10_000))
+    data = bytearray(made.read_bytes())
+    made.unlink()
+    scale = data.find(b"strh") + 28
+    data[scale : scale + 8] = struct.pack("<II", round(10 ** rng.uniform(0, 9.6)), 1000)
+    path.write_bytes(bytes(data))
+
+
 def _claims_frames(path: Path, good: Path, _: list[Path], rng: random.Random) -> None:
     """An mp4 whose tables say 10^9: of samples, of their length, or of chunks."""
     made = path.with_suffix(".mp4")
@@ -207,6 +218,7 @@ _MAKERS: dict[str, _Maker] = {
     "1x1": _clip(size=(1, 1), codec="ffv1"),
     "8k x 2": _clip(size=(8192, 2), codec="ffv1", frames=3),
     "absurd times": _absurd_times,
+    "absurd rate": _absurd_rate,
     "10^9 frames": _claims_frames,
     "no key frames": _no_key_frames,
 }

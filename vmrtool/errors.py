@@ -43,6 +43,10 @@ class DiskError(AssetError):
     """They cannot be had because there is no place to write them to."""
 
 
+class StoreError(MissingError):
+    """A store of videos cannot be read: it does not answer, or does not let us in."""
+
+
 class DataError(MissingError):
     """Annotations, features or predictions cannot be used; the message names file and line."""
 

@@ -2,11 +2,11 @@
 
     python models/blocks/train_backbone.py --out models/blocks/backbone.safetensors
 
-`--start FILE` goes on from a backbone instead of from nothing. Clips are rendered on the fly from
-procedural archives whose seeds no evaluation uses. At each of its time steps the network learns
-which (colour, shape, kind) events are under way, as shares of the step's frames, and beside them
-what makes them up: which kind it is, which objects are visible and how each moves, grows, turns and
-fades. Two maps inside the network learn the same of the object at each
+`--start FILE` goes on from a backbone, or from the state beside one, instead of from nothing. Clips
+are rendered on the fly from procedural archives whose seeds no evaluation uses. At each of its time
+steps the network learns which (colour, shape, kind) events are under way, as shares of the step's
+frames, and beside them what makes them up: which kind it is, which objects are visible and how each
+moves, grows, turns and fades. Two maps inside the network learn the same of the object at each
 place, which is what gets a network this deep off the ground. The time-averaged feature, which is
 what the catalog stores, learns the events of the window's central cell. Most clips are 32 frames
 long, twice as many for the same work; the last ones have the 64 frames of an indexed window.
@@ -44,8 +44,8 @@ MOTIONS = 6
 MOTION_SCALE = np.array([1 / 80, 1 / 80, 1 / 80, 6.0, 1 / 180, 4.0], np.float32)
 # Slow changes show least in any one frame, and which way they go least of all: they are looked at
 # more often, and their rates count more.
-SLOW_KINDS = ("grows", "shrinks", "appears", "vanishes", "meet")
-SLOW_SHARE = 3.0
+SLOW_KINDS = ("grows", "shrinks", "appears", "vanishes")
+SLOW_SHARE = 6.0
 MOTION_WEIGHT = (1.0, 1.0, 1.0, 3.0, 1.0, 3.0)
 
 
@@ -295,9 +295,13 @@ def main() -> None:
     for module in network.modules():
         if isinstance(module, nn.BatchNorm3d):
             module.momentum = 0.05
-    if options.start:
-        network.load_state_dict(load_file(options.start))
     heads = Heads(network)
+    if options.start and options.start.suffix == ".pt":
+        state = torch.load(options.start, weights_only=True)
+        network.load_state_dict(state["network"])
+        heads.load_state_dict(state["heads"])
+    elif options.start:
+        network.load_state_dict(load_file(options.start))
     parameters = [*network.parameters(), *heads.parameters()]
     optimiser = torch.optim.AdamW(parameters, lr=options.lr, weight_decay=0.01)
     short_steps = options.short_clips // options.batch

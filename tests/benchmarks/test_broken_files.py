@@ -45,8 +45,8 @@ def test_every_kind_of_broken_video_is_read_or_refused(maker: ModuleType, tmp_pa
             assert error.stage in ("open", "decode") and str(path) in str(error)
             refused += 1
         else:
-            # No longer than an hour for each of its two dozen frames, whatever it claims.
-            assert 0 < ticks < 2e6 and np.isfinite(reader.duration_s)
+            # An hour at the most for so small a file, whatever it claims.
+            assert 0 < ticks <= 24 * 3600 + 1 and np.isfinite(reader.duration_s)
             read += 1
     assert read > 3 and refused > 3
 

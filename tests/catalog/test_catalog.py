@@ -283,15 +283,17 @@ def test_an_older_catalog_is_migrated_and_keeps_its_videos(
     newer = schema.Migrations("vmrtool")
     newer._migrations = list(schema.migrations._migrations)
 
+    following = schema.SCHEMA_VERSION + 1
+
     @newer()
-    def m003_notes(db) -> None:
+    def m_notes(db) -> None:
         db.table("videos").add_column("note", str)
-        db.execute("PRAGMA user_version = 3")
+        db.execute(f"PRAGMA user_version = {following}")
 
     monkeypatch.setattr(schema, "migrations", newer)
-    monkeypatch.setattr(schema, "SCHEMA_VERSION", 3)
+    monkeypatch.setattr(schema, "SCHEMA_VERSION", following)
     with way(tmp_path / "v.db") as catalog:
-        assert schema.version(catalog._db) == 3 and catalog.id == identity
+        assert schema.version(catalog._db) == following and catalog.id == identity
         assert "note" in catalog._db.table("videos").columns_dict
         back = catalog.features("h", extractor)
         assert back is not None and same(back, stored)
@@ -304,20 +306,21 @@ def test_a_migration_that_fails_changes_nothing(
     Catalog.create_or_open(tmp_path / "v.db").close()
     broken = schema.Migrations("vmrtool")
     broken._migrations = list(schema.migrations._migrations)
+    present, following = schema.SCHEMA_VERSION, schema.SCHEMA_VERSION + 1
 
     @broken()
-    def m003_broken(db) -> None:
+    def m_broken(db) -> None:
         db.execute("CREATE TABLE half (x)")
-        db.execute("PRAGMA user_version = 3")
+        db.execute(f"PRAGMA user_version = {following}")
         db.execute("CREATE TABLE half (x)")
 
     with monkeypatch.context() as patch:
         patch.setattr(schema, "migrations", broken)
-        patch.setattr(schema, "SCHEMA_VERSION", 3)
+        patch.setattr(schema, "SCHEMA_VERSION", following)
         with pytest.raises(CatalogError, match="half"):
             Catalog.create_or_open(tmp_path / "v.db")
     with Catalog.open(tmp_path / "v.db") as catalog:
-        assert schema.version(catalog._db) == 2
+        assert schema.version(catalog._db) == present
         assert not catalog._db.table("half").exists()
 
 

@@ -1,5 +1,6 @@
 """`verify` finds what is wrong with a catalog, `repair` drops it, and nothing crashes a reader."""
 
+import random
 import shutil
 import sqlite3
 from pathlib import Path
@@ -101,7 +102,11 @@ WRONG = [
     ("UPDATE videos SET width = x'00' WHERE id = 1", "videos", "width"),
     ("UPDATE videos SET path = CAST(x'ff' AS TEXT), fps = 'x' WHERE id = 1", "videos", "fps"),
     ("UPDATE videos SET root_id = 77 WHERE id = 1", "videos", "points to a row of roots"),
+    ("UPDATE videos SET path = 'shorT' WHERE path = 'short'", "videos", "path_bytes differ"),
     ("UPDATE roots SET path_bytes = x'61'", "roots", "no absolute path"),
+    ("UPDATE roots SET path_bytes = x'2f61'", "roots", "path_bytes differ"),
+    ("UPDATE features SET digest = NULL WHERE n = 3", "features", "its digest differs"),
+    ("UPDATE vectors SET digest = zeroblob(16)", "windows", "its digest differs"),
     ("UPDATE failures SET attempts = 'many'", "failures", "cannot be read"),
     ("UPDATE failures SET video_id = 77", "failures", "points to a row of videos"),
     ("UPDATE extractors SET settings = '[1]'", "extractors", "settings cannot be read"),
@@ -125,6 +130,40 @@ def test_what_is_wrong_is_found_and_repaired(
             states = {row.path.name: row.state for row in catalog.videos()}
             name = "short" if "n = 3" in statement else "long"
             assert states.pop(name) == "pending" and "indexed" in states.values()
+
+
+BLOBS = [("features", name) for name in ("data", "seen", "cells")]
+BLOBS += [("vectors", name) for name in ("data", "spans")]
+
+
+@pytest.mark.parametrize(("table", "column"), BLOBS)
+def test_a_single_flipped_bit_is_found(path: Path, table: str, column: str) -> None:
+    """Where another value of the same kind comes of it, nothing but the digest can tell."""
+    db = sqlite3.connect(path)
+    rowid, blob = db.execute(
+        f"SELECT rowid, {column} FROM {table} ORDER BY length({column}) DESC"
+    ).fetchone()
+    rng = random.Random(0)
+    for place in [0, 8 * len(blob) - 1, *(rng.randrange(8 * len(blob)) for _ in range(10))]:
+        changed = bytearray(blob)
+        changed[place // 8] ^= 1 << place % 8
+        db.execute(f"UPDATE {table} SET {column} = ? WHERE rowid = ?", (bytes(changed), rowid))
+        db.commit()
+        assert len(faults(path)) >= 1, f"bit {place}"
+    db.execute(f"UPDATE {table} SET {column} = ? WHERE rowid = ?", (blob, rowid))
+    db.commit()
+    db.close()
+    assert faults(path) == ()
+
+
+def test_features_under_another_videos_name_are_found(path: Path) -> None:
+    spoil(
+        path,
+        "UPDATE features SET content_hash = 'x' WHERE n = 3",
+        "UPDATE windows SET content_hash = 'x' WHERE content_hash NOT IN "
+        "(SELECT content_hash FROM features)",
+    )
+    assert {fault.table for fault in faults(path)} == {"features", "windows"}
 
 
 def test_a_changed_file_is_found_only_where_its_time_says_it_has_not_changed(sound: Path) -> None:
@@ -188,9 +227,9 @@ VALUES = st.one_of(
 CELLS = [
     *(("videos", name) for name in ("root_id", "path_bytes", "path", "size", "mtime_ns", "state")),
     *(("videos", name) for name in ("content_hash", "duration_s", "width", "fps", "codec")),
-    *(("features", name) for name in ("chunk", "n", "dim", "data", "seen", "cells")),
+    *(("features", name) for name in ("chunk", "n", "dim", "data", "seen", "cells", "digest")),
     *(("windows", name) for name in ("model", "content_hash", "first", "n")),
-    *(("vectors", name) for name in ("n", "dim", "data", "spans")),
+    *(("vectors", name) for name in ("n", "dim", "data", "spans", "digest")),
     *(("failures", name) for name in ("path", "stage", "error", "attempts", "when")),
     *(("settings", name) for name in ("key", "value")),
     *(("extractors", name) for name in ("backbone", "settings")),

@@ -182,6 +182,7 @@ def test_an_earlier_version_that_cannot_be_written_is_read_as_it_is(
     monkeypatch.setattr(connection, "can_be_written", lambda path: False)
     with Catalog.open(path) as catalog:
         assert len(catalog.videos()) == 4 and not catalog.writable
+        assert verify(catalog).faults == ()
     with pytest.raises(CatalogError, match="cannot be written"):
         Catalog.open(path, readonly=False)
 

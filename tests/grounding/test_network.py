@@ -263,10 +263,26 @@ def test_matching_joins_likeness_to_s_before_any_attention(make_network, make_ba
     torch.testing.assert_close(again[:, :, -1], likeness)
 
 
+def test_matching_apart_leaves_the_retrieval_head_its_own_reading(make_network, make_batch) -> None:
+    features, mask, words, word_mask = make_batch([6, 3], [4, 2])
+    network = make_network(match=True, match_apart=True).eval()
+    video, query = network.encode_video(features, mask), network.encode_query(words, word_mask)
+    assert network.heads == [network.retrieval, network.matching]
+    torch.testing.assert_close(query.content, query.q_hat)
+    (_, snippets, said), (matching, given, given_words) = network.contrasted(video, query)
+    assert snippets is video.content and said is query.content
+    likeness = matching.contrast(given, mask, given_words, word_mask)
+    torch.testing.assert_close(network.fuse(video, query)[:, :, -1], 10 * likeness)
+    rows = torch.tensor([1, 0, 1])
+    again = network.fuse(video.select(rows), query.select(rows))
+    torch.testing.assert_close(again, network.fuse(video, query)[rows])
+
+
+@pytest.mark.parametrize("apart", [False, True])
 @pytest.mark.parametrize("variant", VARIANTS)
-def test_every_variant_can_match(make_network, make_batch, variant: str) -> None:
+def test_every_variant_can_match(make_network, make_batch, variant: str, apart: bool) -> None:
     batch = make_batch([6, 3], [4, 2])
-    network = make_network(match=True, variant=variant)
+    network = make_network(match=True, match_apart=apart, variant=variant)
     output = network(*batch)
     output.start_logits.sum().backward()
-    assert network.retrieval.video.weight.grad.abs().sum() > 0
+    assert network.heads[-1].video.weight.grad.abs().sum() > 0

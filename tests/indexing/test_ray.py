@@ -6,12 +6,15 @@ import secrets
 import signal
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from indexing_fakes import FakeExtractor, write_video
+from moto_server import WHY, s3_served
 from tiny_zoo import write_zoo
 from typer.testing import CliRunner
 
@@ -62,7 +65,17 @@ class Movable(FakeExtractor):
 
 
 @pytest.fixture(scope="module")
-def cluster() -> Iterator[None]:
+def s3() -> Iterator[Any]:
+    """A client of moto's S3; None where that is not installed. Workers must know of it."""
+    if not all(map(find_spec, ("s3fs", "moto", "flask"))):
+        yield None
+        return
+    with s3_served() as client:
+        yield client
+
+
+@pytest.fixture(scope="module")
+def cluster(s3: Any) -> Iterator[None]:
     # Workers import what stands in for the extractor from here.
     paths = (REPOSITORY, REPOSITORY / "tests", Path(__file__).parent)
     with pytest.MonkeyPatch.context() as patch:
@@ -100,11 +113,12 @@ class Archive:
         for name in names:
             write_video(self.folder / "videos" / name, sum(name.encode()))
 
-    def run(self, name: str, *, by_ray: bool) -> IndexReport:
+    def run(self, name: str, *, by_ray: bool, root: str | None = None) -> IndexReport:
         made = Movable(before=Accidents(self.folder / "log"))
-        extractor = RayExtractor(made) if by_ray else made
-        source = ExtractorSource("fake", "ab" * 32, made.settings, extractor)
-        return index([self.folder / "videos"], self.folder / name, lambda: source)
+        source = ExtractorSource("fake", "ab" * 32, made.settings, made)
+        if by_ray:
+            source = replace(source, extractor=RayExtractor(made), elsewhere=True)
+        return index([root or self.folder / "videos"], self.folder / name, lambda: source)
 
     def asked(self) -> list[list[str]]:
         return [line.split() for line in (self.folder / "log" / "asked").read_text().splitlines()]
@@ -157,6 +171,27 @@ def test_killed_workers_and_tasks_that_raise_lose_and_double_nothing(archive: Ar
         assert [(r.path.name, r.state) for r in catalog.videos() if r.state != "failed"] == [
             (name, "indexed") for name in ("0.mp4", "1.mp4", "2.mp4", "3.mp4", "kill.mp4")
         ]
+
+
+def test_objects_of_a_store_are_copied_by_the_workers(archive: Archive, s3: Any) -> None:
+    if s3 is None:
+        pytest.skip(WHY.format("s3fs or moto"))
+    archive.add("0.mp4", "1.mp4", "kill.mp4", "refuse.mp4")
+    s3.create_bucket(Bucket="on-ray")
+    for file in (archive.folder / "videos").iterdir():
+        s3.put_object(Bucket="on-ray", Key=f"v/{file.name}", Body=file.read_bytes())
+    root = "s3://on-ray/v"
+    by_ray = archive.run("ray.db", by_ray=True, root=root)
+    assert (by_ray.indexed, len(by_ray.failed)) == (3, 1)
+    assert str(os.getpid()) not in {process for process, _ in archive.asked()}
+    alone = archive.run("alone.db", by_ray=False, root=root)
+    assert (alone.indexed, len(alone.failed)) == (3, 1)
+    assert everything(archive.folder / "ray.db") == everything(archive.folder / "alone.db")
+    with Catalog.open(archive.folder / "ray.db") as catalog:
+        (failure,) = catalog.failures()
+        assert (str(failure.path), failure.error) == (f"{root}/refuse.mp4", "it broke")
+    again = archive.run("ray.db", by_ray=True, root=root)
+    assert (again.indexed, again.unchanged) == (0, 3)
 
 
 def test_an_error_that_ends_a_run_ends_this_one(archive: Archive) -> None:

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from vmrtool.media.clock import MAX_HOLD_S, PlayerClock
+from vmrtool.media.clock import MAX_HOLD_S, PlayerClock, too_sparse
 
 
 def clock(**changes: object) -> PlayerClock:
@@ -68,6 +68,27 @@ def test_a_last_frame_of_hours_is_not_believed() -> None:
     broken = clock(claimed_s=10.0)
     times(broken, 0, (40, 10_000_000))
     assert broken.end == pytest.approx(0.08)
+
+
+def test_a_usual_length_of_months_is_not_believed() -> None:
+    # A rate of one picture in 55 days: an AVI whose header was damaged.
+    broken = clock(time_base=4.75e6, frame_s=4.75e6, claimed_s=2.1e8)
+    assert times(broken, 0, 1, 2, None) == pytest.approx([0, 0.04, 0.08, 0.12])
+    assert broken.end == pytest.approx(0.16)
+
+
+@pytest.mark.parametrize(
+    ("frames", "hours", "size", "sparse"),
+    [
+        (6, 0.9, 8_000, False),  # short enough to be looked at
+        (6, 1.1, 8_000, True),
+        (60, 2, 2_000_000, False),  # slides of a lecture
+        (12, 30, 2**30, True),
+        (100_000, 200, 2**30, False),  # a picture every seven seconds
+    ],
+)
+def test_how_long_few_pictures_may_last(frames: int, hours: float, size: int, sparse: bool) -> None:
+    assert too_sparse(frames, hours * 3600, size) == sparse
 
 
 @settings(deadline=None)

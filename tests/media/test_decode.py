@@ -2,8 +2,10 @@
 
 import math
 import os
-from collections.abc import Callable
+import struct
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import av
 import numpy as np
@@ -14,6 +16,7 @@ from numpy.typing import NDArray
 from video_clips import which
 
 from vmrtool.errors import MediaError
+from vmrtool.media import decode
 from vmrtool.media.decode import FrameReader
 from vmrtool.media.geometry import Framing
 
@@ -273,6 +276,52 @@ def test_damage_with_no_key_frame_to_come_ends_the_video(video: MakeVideo) -> No
     assert reader.duration_s == pytest.approx(1.0)
     assert reader.truncated is not None
     assert reader.truncated.startswith("ends at 1.00 s of 1.60 s: ")
+
+
+def with_frames_of(video: MakeVideo, seconds: int) -> Path:
+    """An AVI of a dozen frames whose header says that each lasts so long."""
+    path = video("slow.avi", range(0, 480, 40), codec="mpeg4")
+    data = bytearray(path.read_bytes())
+    scale = data.index(b"strh") + 8 + 20
+    data[scale : scale + 8] = struct.pack(
+        "<II", seconds, 40
+    )  # `write_video` gives it 40 units a frame
+    path.write_bytes(bytes(data))
+    return path
+
+
+def test_a_rate_that_cannot_be_is_not_believed(video: MakeVideo) -> None:
+    reader, pictures = read(with_frames_of(video, 5_000_000))
+    assert reader.frames_decoded == 12 and len(pictures) == 12
+    assert reader.duration_s == pytest.approx(12 / 25)
+
+
+def test_few_pictures_that_would_last_for_hours_are_refused(video: MakeVideo) -> None:
+    assert read(with_frames_of(video, 20))[0].duration_s == pytest.approx(220.5)
+    with pytest.raises(MediaError, match=r"make its first \d+ pictures last 1.\d hours") as caught:
+        read(with_frames_of(video, 1200))
+    assert caught.value.stage == "decode" and "ffmpeg" in str(caught.value.remedy)
+
+
+def test_a_stream_that_turns_up_on_the_way_costs_nothing(
+    video: MakeVideo, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Stumbling:
+        """PyAV's container as it is with such a stream: it stumbles after the last packet."""
+
+        def __init__(self, container: Any) -> None:
+            self._container = container
+
+        def demux(self, stream: Any) -> Iterator[Any]:
+            yield from self._container.demux(stream)
+            raise IndexError("list index out of range")
+
+    whole = decode.decoded_frames
+    monkeypatch.setattr(
+        decode, "decoded_frames", lambda container, *rest: whole(Stumbling(container), *rest)
+    )
+    reader, pictures = read(video("v.ts", STEADY), fps=25)
+    assert len(pictures) == len(STEADY) and reader.truncated is None
 
 
 def test_nothing_decodes(video: MakeVideo) -> None:

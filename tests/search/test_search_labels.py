@@ -16,6 +16,7 @@ from typer.testing import CliRunner
 import vmrtool
 from vmrtool.assets import find_model
 from vmrtool.catalog import Catalog
+from vmrtool.catalog.merge import merge_catalogs
 from vmrtool.catalog.rows import FileFacts, FoundFile, StoredSnippets
 from vmrtool.cli import app
 from vmrtool.demo.render import render_clip
@@ -303,6 +304,50 @@ def test_search_falls_back_to_it_and_says_so(fitted: Any, tmp_path: Path) -> Non
     assert "labels (zero-shot)" in table
     far = search("zebras vote", "--catalog", str(path))
     assert far.exit_code == 0 and "far from all" in far.stderr
+
+
+def test_several_catalogs_answer_as_their_merger(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names, parts = list(VIDEOS), []
+    for number in range(2):
+        videos = {name: VIDEOS[name] for name in names[number::2]}
+        parts.append(catalog_of(tmp_path / f"{number}.db", videos, "5" * 64, head()))
+    merged = tmp_path / "merged.db"
+    merge_catalogs(parts, merged)
+    for query, where in ((NAMES[0], "one"), (NAMES[1], "two"), ("a circle", None)):
+        with vmrtool.open(merged) as archive:
+            expected = archive.search(query)
+        with vmrtool.open(parts) as archive:
+            found = archive.search(query)
+        assert found.moments == expected.moments and found.videos_searched == 4
+        assert found.model == "labels" and found.zero_shot
+        assert where is None or found.moments[0].path.name == where
+
+    read: list[object] = []
+    from_json = ClassHead.from_json
+    monkeypatch.setattr(
+        ClassHead, "from_json", lambda values: read.append(None) or from_json(values)
+    )
+    with vmrtool.open(parts) as archive:
+        assert archive.notes[0].startswith(f"{parts[0]}: Model labels is zero-shot")
+    assert len(read) == len(parts)
+
+    alien = ClassHead(NAMES, np.roll(head().weight, 1, axis=0), head().bias, True)
+    with (
+        pytest.raises(ModelError, match="scores cannot be compared"),
+        vmrtool.open([parts[0], catalog_of(tmp_path / "a.db", VIDEOS, "6" * 64, alien)]),
+    ):
+        pass
+
+
+def test_a_stored_class_head_that_cannot_be_read(tmp_path: Path) -> None:
+    path = catalog_of(tmp_path / "v.db", VIDEOS, "5" * 64, head())
+    with Catalog.open(path, readonly=False) as catalog:
+        catalog.remember(**{head_key("5" * 64): {"names": ["a"]}})
+    with pytest.raises(ModelError, match=r"v\.db.*cannot be read") as caught:
+        vmrtool.open(path)
+    assert "vmrtool index" in str(caught.value.remedy)
 
 
 def test_without_a_class_head_it_says_the_ways_on(fitted: Any, tmp_path: Path) -> None:

@@ -58,12 +58,18 @@ def main(queries: str, catalog: str) -> None:
     )
     sizes = set()
     with joined_processes(torch.device("cpu")) as processes:
-        for variant, weight in (("ci-mha", 1.0), ("ci-mha-no-ms", 0.5), ("mha", 0.0)):
+        for variant, weight, match in (
+            ("ci-mha", 1.0, False),
+            ("ci-mha", 1.0, True),
+            ("ci-mha-no-ms", 0.5, False),
+            ("mha", 0.0, False),
+        ):
             retrieval = RetrievalSettings(weight=weight)
             torch.manual_seed(0)
             config = GroundingConfig(
                 video_dim=dataset.dim, vocabulary_size=len(words), dim=16, word_dim=8,
                 retrieval_dim=8, dropout=0.0, variant=variant, detach_retrieval=False,
+                match=match, match_apart=match,
             )  # fmt: skip
             network = GroundingNetwork(config).double()
             shared = DistributedDataParallel(

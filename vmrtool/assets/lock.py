@@ -28,6 +28,19 @@ def held(path: Path, on_wait: Callable[[], None] = lambda: None) -> Iterator[Non
         os.close(file)
 
 
+def is_free(path: Path) -> bool:
+    """Whether nobody holds the lock on the file `path`.
+
+    Raises:
+        OSError: there is no such file.
+    """
+    file = os.open(path, os.O_RDWR)
+    try:
+        return _take(file, wait=False)
+    finally:
+        os.close(file)
+
+
 if sys.platform == "win32":
     import msvcrt
     import time

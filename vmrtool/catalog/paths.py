@@ -2,15 +2,25 @@
 
 Paths are absolute, normalised, with '/' between their parts on every system. Symbolic links are
 kept as the user wrote them, so that an archive reached through a link stays under that name.
+Videos in stores are kept by their addresses, which are like paths in all this.
 """
 
 import base64
 import os
 from pathlib import Path
 
+from vmrtool.addresses import Address, as_path, is_address
+
 
 def absolute(path: Path | str) -> Path:
-    """`path` made absolute and without '.' and '..', links left alone."""
+    """`path` made absolute and without '.' and '..', links left alone; addresses stay themselves.
+
+    Raises:
+        UsageError: it is an address that must not be kept; see `as_path`.
+    """
+    path = as_path(path)
+    if isinstance(path, Address):
+        return path
     return Path(os.path.abspath(path))  # noqa: PTH100 - Path.resolve would follow links
 
 
@@ -20,8 +30,9 @@ def path_key(path: Path | str) -> bytes:
 
 
 def from_key(key: bytes) -> Path:
-    """The path kept under `key`."""
-    return Path(os.fsdecode(key))
+    """The path, or the address in a store, kept under `key`."""
+    text = os.fsdecode(key)
+    return Address(text) if is_address(text) else Path(text)
 
 
 def join_key(root: bytes, relative: bytes) -> bytes:

@@ -6,8 +6,11 @@ catalog. Each migration raises the version by one, inside one transaction.
 
 from sqlite_utils import Database, Migrations
 
+from vmrtool.catalog import digests
+
 APPLICATION_ID = 0x564D5254  # "VMRT"
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
+DIGESTS = 3  # the version from which on rows with blobs have digests
 
 migrations = Migrations("vmrtool")
 
@@ -155,6 +158,24 @@ def m002_views(db: Database) -> None:
     for statement in _VIEWS:
         db.execute(statement)
     db.execute("PRAGMA user_version = 2")
+
+
+@migrations()
+def m003_digests(db: Database) -> None:
+    """A digest for every row with blobs; what is stored already is taken to be right."""
+    db.conn.create_function("digest", -1, digests.of_stored, deterministic=True)
+    for table in ("features", "vectors"):
+        db.execute(f"ALTER TABLE {table} ADD COLUMN digest BLOB")
+    db.execute(
+        f"UPDATE features SET digest = digest(CAST({digests.FEATURES_HEAD} AS BLOB), "
+        "data, seen, cells)"
+    )
+    db.execute(
+        "UPDATE vectors AS v SET digest = (SELECT "
+        f"digest(CAST({digests.VECTORS_HEAD} AS BLOB), v.data, v.spans) "
+        "FROM windows AS w WHERE w.id = v.window_id)"
+    )
+    db.execute("PRAGMA user_version = 3")
 
 
 def version(db: Database) -> int:

@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sqlite_utils import Database
 
+from vmrtool.catalog.digests import features_digest
 from vmrtool.catalog.rows import StoredSnippets
 
 CHUNK = 4096  # snippets; at 1024 values of two bytes a chunk is 8 MiB, far below SQLite's limit
@@ -25,18 +26,24 @@ def write(db: Database, content_hash: str, extractor_id: int, snippets: StoredSn
         )
     remove(db, content_hash, extractor_id)
     db.table("features").insert_all(
-        {
-            "content_hash": content_hash,
-            "extractor_id": extractor_id,
-            "chunk": chunk,
-            "n": len(features[start : start + CHUNK]),
-            "dim": features.shape[1],
-            "data": _pack(features[start : start + CHUNK], "<f2"),
-            "seen": _pack(seen[start : start + CHUNK], "<f8"),
-            "cells": _pack(cells[start : start + CHUNK], "<f8"),
-        }
-        for chunk, start in enumerate(range(0, n, CHUNK))
+        _row(content_hash, extractor_id, chunk, snippets) for chunk in range(-(-n // CHUNK))
     )
+
+
+def _row(
+    content_hash: str, extractor_id: int, chunk: int, snippets: StoredSnippets
+) -> dict[str, Any]:
+    of_chunk = slice(chunk * CHUNK, (chunk + 1) * CHUNK)
+    row = {
+        "content_hash": content_hash,
+        "chunk": chunk,
+        "n": len(snippets.features[of_chunk]),
+        "dim": snippets.features.shape[1],
+        "data": _pack(snippets.features[of_chunk], "<f2"),
+        "seen": _pack(snippets.seen[of_chunk], "<f8"),
+        "cells": _pack(snippets.cells[of_chunk], "<f8"),
+    }
+    return {**row, "extractor_id": extractor_id, "digest": features_digest(**row)}
 
 
 def read(

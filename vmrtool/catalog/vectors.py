@@ -5,6 +5,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 from sqlite_utils import Database
 
+from vmrtool.catalog.digests import vectors_digest
 from vmrtool.catalog.rows import StoredWindow
 
 
@@ -26,19 +27,23 @@ def write(db: Database, model: str, extractor_id: int, windows: Sequence[StoredW
             raise ValueError(f"vectors {window.vectors.shape}, spans {window.spans.shape}")
         row = {
             "model": model,
-            "extractor_id": extractor_id,
             "content_hash": window.content_hash,
             "first": window.first,
             "n": window.n,
         }
-        window_id = db.table("windows").insert(row).last_pk
+        window_id = db.table("windows").insert({**row, "extractor_id": extractor_id}).last_pk
+        n, dim = window.vectors.shape
+        data = np.ascontiguousarray(window.vectors, dtype="<f4").tobytes()
+        spans = np.ascontiguousarray(window.spans, dtype="<i4").tobytes()
+        key = (model, window.content_hash, window.first, window.n)
         db.table("vectors").insert(
             {
                 "window_id": window_id,
-                "n": len(window.vectors),
-                "dim": window.vectors.shape[1],
-                "data": np.ascontiguousarray(window.vectors, dtype="<f4").tobytes(),
-                "spans": np.ascontiguousarray(window.spans, dtype="<i4").tobytes(),
+                "n": n,
+                "dim": dim,
+                "data": data,
+                "spans": spans,
+                "digest": vectors_digest(key, n, dim, data, spans),
             }
         )
 

@@ -5,41 +5,22 @@ every row is read as SQLite gives it, whatever is in it.
 """
 
 import json
-import os
 import sqlite3
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, get_args
 
-import numpy as np
 from sqlite_utils import Database
 
 from vmrtool.catalog import videos
+from vmrtool.catalog.blobs import wrong_features, wrong_windows
 from vmrtool.catalog.catalog import Catalog
+from vmrtool.catalog.faults import FROM_COPY, INDEX_AGAIN, POOL_AGAIN, Fault, dropping, text
 from vmrtool.catalog.paths import display, from_key, join_key
 from vmrtool.catalog.rows import State
-from vmrtool.catalog.snippets import CHUNK
-
-INDEX_AGAIN = "--repair drops it; `vmrtool index` then makes it again"
-POOL_AGAIN = "--repair drops it; the next search makes it again"
-FROM_COPY = "restore the catalog from a copy, or move it away and index again"
 
 _BATCH = 200  # most faults SQLite's own checks tell one by one
-
-
-@dataclass(frozen=True)
-class Fault:
-    """Something wrong: in which table and row, what, and what to do.
-
-    `drop` is the SQL that takes it away, with its parameters; None where nothing short of another
-    copy helps.
-    """
-
-    table: str
-    row: str
-    error: str
-    remedy: str
-    drop: tuple[str, tuple[Any, ...]] | None = None
+_NO_PATH = "no absolute path"
 
 
 @dataclass(frozen=True)
@@ -92,8 +73,8 @@ def verify(
             faults += _settings(db)
             faults += _extractors(db)
             faults += _roots_and_videos(db, count, hash_file)
-            faults += _features(db, count)
-            faults += _windows(db, count)
+            faults += wrong_features(db, count)
+            faults += wrong_windows(db, count)
             faults += _failures(db, count)
         except sqlite3.DatabaseError as error:
             faults.append(Fault("catalog", "file", f"cannot be read on: {error}", FROM_COPY))
@@ -149,21 +130,11 @@ def _sqlite_says(db: Database) -> Iterator[Fault]:
             yield Fault(
                 *(table, str(rowid), f"points to a row of {parent} that is not there"),
                 POOL_AGAIN if table in ("windows", "vectors") else INDEX_AGAIN,
-                _dropping(table, rowid),
+                dropping(table, rowid),
             )
 
 
 _TABLES = ("roots", "videos", "extractors", "features", "windows", "vectors", "failures")
-
-
-def _dropping(table: str, rowid: Any) -> tuple[str, tuple[Any, ...]]:
-    return f"DELETE FROM {table} WHERE rowid = ?", (rowid,)
-
-
-def _dropping_whole(table: str, key: str, rowid: Any) -> tuple[str, tuple[Any, ...]]:
-    """All rows that have their `key` in common with one: parts of one thing."""
-    of_row = f"SELECT {key} FROM {table} WHERE rowid = ?"
-    return f"DELETE FROM {table} WHERE ({key}) IN ({of_row})", (rowid,)
 
 
 # Small tables -----------------------------------------------------------------------------------
@@ -178,9 +149,9 @@ def _settings(db: Database) -> Iterator[Fault]:
             read = None
         if read is None or not isinstance(read, expected.get(str(key), object)):
             yield Fault(
-                *("settings", _text(key), "its value cannot be read"),
+                *("settings", text(key), "its value cannot be read"),
                 "--repair drops it; `vmrtool index` with its options sets it again",
-                _dropping("settings", rowid),
+                dropping("settings", rowid),
             )
 
 
@@ -195,7 +166,7 @@ def _extractors(db: Database) -> Iterator[Fault]:
             yield Fault(
                 *("extractors", str(number), "its settings cannot be read"),
                 "--repair drops it and its features; `vmrtool index` then makes them again",
-                _dropping("extractors", number),
+                dropping("extractors", number),
             )
     wanted = db.execute("SELECT value FROM settings WHERE key = 'extractor'").fetchone()
     if wanted is not None and wanted[0] not in {str(row[0]) for row in rows}:
@@ -212,9 +183,10 @@ def _roots_and_videos(
     roots = {}
     for number, key, path in db.execute("SELECT id, path_bytes, path FROM roots").fetchall():
         roots[number] = key
-        if not isinstance(key, bytes) or not _absolute(key) or not isinstance(path, str):
+        right = isinstance(key, bytes) and _absolute(key)
+        if not right or path != display(key):
             yield Fault(
-                *("roots", str(number), "no absolute path"),
+                *("roots", str(number), "path and path_bytes differ" if right else _NO_PATH),
                 "--repair drops it and its videos; `vmrtool index` finds them again",
                 ("DELETE FROM videos WHERE root_id = ?", (number,)),
             )
@@ -224,12 +196,12 @@ def _roots_and_videos(
         count("videos")
         key, path = values[0], values[1]
         root = roots.get(root_id)
-        name = _text(path)
+        name = text(path)
         if isinstance(root, bytes) and isinstance(key, bytes):
             name = display(join_key(root, key))
         wrong = _wrong_video(dict(zip(videos.COLUMNS, values, strict=True)))
         if wrong is not None:
-            yield Fault("videos", name, wrong, INDEX_AGAIN, _dropping("videos", video))
+            yield Fault("videos", name, wrong, INDEX_AGAIN, dropping("videos", video))
         elif hash_file is not None and isinstance(root, bytes) and values[4] is not None:
             yield from _compared(db, name, video, join_key(root, key), values, hash_file, count)
 
@@ -242,13 +214,15 @@ def _wrong_video(row: dict[str, Any]) -> str | None:
     if not isinstance(row["path"], str):
         return "path is not text"
     if row["state"] not in get_args(State):
-        return f"state {_text(row['state'])} is not known"
+        return f"state {text(row['state'])} is not known"
     if not isinstance(row["size"], int) or not isinstance(row["mtime_ns"], int):
         return "size or mtime_ns is not a whole number"
     if content is not None and not isinstance(content, str):
         return "content_hash is not text"
-    wrong = (name for name in videos.FACTS if not videos.can_be(name, row[name]))
-    return next((f"{name} is {_text(row[name])}" for name in wrong), None)
+    for name in videos.FACTS:
+        if not videos.can_be(name, row[name]):
+            return f"{name} is {text(row[name])}"
+    return None if row["path"] == display(key) else "path and path_bytes differ"
 
 
 def _compared(
@@ -282,7 +256,7 @@ def _compared(
             *("videos", name, "the file's content is not the one that was indexed"),
             "where the file is damaged restore it from a copy; else --repair drops the video and "
             "`vmrtool index` decodes it again",
-            _dropping("videos", video),
+            dropping("videos", video),
         )
 
 
@@ -294,122 +268,6 @@ def _leads_out(key: bytes) -> bool:
     return key.startswith(b"/") or b".." in key.split(b"/")
 
 
-# Blobs ------------------------------------------------------------------------------------------
-
-
-def _features(db: Database, count: Callable[[str], None]) -> Iterator[Fault]:
-    """Every chunk; a content with a wrong one is dropped whole, with the windows made of it."""
-    at: tuple[Any, Any] | None = None
-    following = 0
-    width: Any = None
-    rows = db.execute(
-        "SELECT rowid, content_hash, extractor_id, chunk, n, dim, data, seen, cells FROM features "
-        "ORDER BY content_hash, extractor_id, chunk"
-    )
-    before: tuple[float, float] | None = None
-    short = False
-    for rowid, content, extractor, chunk, n, dim, *blobs in rows:
-        count("features")
-        if (content, extractor) != at:
-            at, following, width, before, short = (content, extractor), 0, dim, None, False
-        if not isinstance(content, str):
-            wrong: str | None = "content_hash is not text"
-        elif chunk != following or short:
-            wrong = f"chunk {following} is not there"
-        elif dim != width:
-            wrong = f"chunk {chunk} has {_text(dim)} columns, the first {_text(width)}"
-        else:
-            wrong, before = _wrong_chunk(n, dim, blobs, before)
-        following += 1
-        short = n != CHUNK
-        if wrong is not None:
-            yield Fault(
-                *("features", f"{_text(content)[:12]}, extractor {extractor}", wrong),
-                INDEX_AGAIN,
-                _dropping_whole("features", "content_hash, extractor_id", rowid),
-            )
-
-
-def _wrong_chunk(
-    n: Any, dim: Any, blobs: list[Any], before: tuple[float, float] | None
-) -> tuple[str | None, tuple[float, float] | None]:
-    """What is wrong with a chunk, and where its last `seen` and cell start."""
-    if not (isinstance(n, int) and isinstance(dim, int) and 1 <= n <= CHUNK and dim >= 1):
-        return f"n {_text(n)} or dim {_text(dim)} cannot be", before
-    sizes = {"data": n * dim * 2, "seen": n * 16, "cells": n * 16}
-    for (name, size), blob in zip(sizes.items(), blobs, strict=True):
-        if not isinstance(blob, bytes) or len(blob) != size:
-            has = f"{len(blob)} bytes" if isinstance(blob, bytes) else "no bytes"
-            return f"{name} has {has}, not {size}", before
-    if not np.isfinite(np.frombuffer(blobs[0], "<f2")).all():
-        return "a feature is not a finite number", before
-    starts = []
-    for name, blob, last in zip(("seen", "cells"), blobs[1:], before or (0.0, 0.0), strict=True):
-        spans = np.frombuffer(blob, "<f8").reshape(n, 2)
-        if not np.isfinite(spans).all():
-            return f"a span of {name} is not finite", before
-        if (spans[:, 1] < spans[:, 0]).any() or spans[0, 0] < last or (spans < 0).any():
-            return f"a span of {name} runs backwards", before
-        if (np.diff(spans, axis=0) < 0).any():
-            return f"the spans of {name} are not in order", before
-        starts.append(float(spans[-1, 0]))
-    return None, (starts[0], starts[1])
-
-
-def _windows(db: Database, count: Callable[[str], None]) -> Iterator[Fault]:
-    """Every window with its vectors, and the vectors of none."""
-    lengths = {
-        (content, extractor): n
-        for content, extractor, n in db.execute(
-            "SELECT content_hash, extractor_id, sum(n) FROM features GROUP BY 1, 2"
-        ).fetchall()
-    }
-    rows = db.execute(
-        "SELECT w.id, w.model, w.extractor_id, w.content_hash, w.first, w.n, v.n, v.dim, v.data, "
-        "v.spans FROM windows AS w LEFT JOIN vectors AS v ON v.window_id = w.id ORDER BY w.id"
-    )
-    dims: dict[tuple[Any, Any], Any] = {}
-    for number, model, extractor, content, first, n, vectors, dim, data, spans in rows:
-        count("windows")
-        whole = lengths.get((content, extractor))
-        wrong = None
-        if not (isinstance(first, int) and isinstance(n, int) and first >= 0 and n >= 1):
-            wrong = f"snippets {_text(first)} + {_text(n)} cannot be"
-        elif not isinstance(model, str):
-            wrong = "model is not text"
-        elif not isinstance(whole, int) or first + n > whole:
-            wrong = "it reaches past the features of its video"
-        else:
-            wrong = _wrong_vectors(n, vectors, dim, data, spans)
-            if wrong is None and dims.setdefault((model, extractor), dim) != dim:
-                wrong = (
-                    f"its vectors have {dim} columns, others of the model {dims[model, extractor]}"
-                )
-        if wrong is not None:
-            # All windows of the content, so that the next search misses them and makes them.
-            yield Fault(
-                *("windows", str(number), wrong, POOL_AGAIN),
-                _dropping_whole("windows", "content_hash, extractor_id, model", number),
-            )
-
-
-def _wrong_vectors(n: int, vectors: Any, dim: Any, data: Any, spans: Any) -> str | None:
-    if vectors is None:
-        return "it has no vectors"
-    if not (isinstance(vectors, int) and isinstance(dim, int) and vectors >= 1 and dim >= 1):
-        return f"vectors: n {_text(vectors)} or dim {_text(dim)} cannot be"
-    if not isinstance(data, bytes) or len(data) != vectors * dim * 4:
-        return f"its vectors are not {vectors * dim * 4} bytes"
-    if not isinstance(spans, bytes) or len(spans) != vectors * 8:
-        return f"the spans of its vectors are not {vectors * 8} bytes"
-    if not np.isfinite(np.frombuffer(data, "<f4")).all():
-        return "a vector is not finite"
-    pairs = np.frombuffer(spans, "<i4").reshape(vectors, 2)
-    if (pairs < 0).any() or (pairs >= n).any() or (pairs[:, 1] < pairs[:, 0]).any():
-        return "a vector stands for snippets that the window has not"
-    return None
-
-
 def _failures(db: Database, count: Callable[[str], None]) -> Iterator[Fault]:
     rows = db.execute(
         'SELECT rowid, path, stage, error, remedy, attempts, "when" FROM failures'
@@ -419,13 +277,7 @@ def _failures(db: Database, count: Callable[[str], None]) -> Iterator[Fault]:
         texts = all(isinstance(value, str) for value in (path, stage, error, when))
         if not texts or not isinstance(remedy, str | None) or not isinstance(attempts, int):
             yield Fault(
-                *("failures", _text(path), "it cannot be read"),
+                *("failures", text(path), "it cannot be read"),
                 "--repair drops it; `vmrtool index` tries the video again",
-                _dropping("failures", rowid),
+                dropping("failures", rowid),
             )
-
-
-def _text(value: Any) -> str:
-    """A value from the catalog as text, whatever it is, and not too long."""
-    shown = display(value) if isinstance(value, bytes) else str(value)
-    return os.fsencode(shown).decode("utf-8", "replace")[:200]

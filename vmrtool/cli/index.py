@@ -44,7 +44,10 @@ class IndexCommand(TyperCommand):
 
 def index(
     paths: Annotated[
-        list[Path], typer.Argument(metavar="DIR...", help="Folders, or single files.")
+        list[Path],
+        typer.Argument(
+            metavar="DIR...", help="Folders or single files; s3://, gs:// and http(s):// too."
+        ),
     ],
     catalog: Annotated[
         Path | None, typer.Option(metavar="FILE", help="The catalog; else the nearest vmrtool.db.")
@@ -103,6 +106,7 @@ def index(
 
     from rich.console import Console
 
+    from vmrtool.addresses import as_path
     from vmrtool.config import find_catalog
     from vmrtool.indexing.choice import Choice
     from vmrtool.indexing.shards import Shard
@@ -133,7 +137,8 @@ def index(
         print_summary(report, out)
         print_failures(report.failed, out)
     if report.seen == 0:
-        console.print(f"note: no videos in {', '.join(map(str, paths))}", style="yellow")
+        places = ", ".join(str(as_path(path)) for path in paths)
+        console.print(f"note: no videos in {places}", style="yellow")
     if report.failed:
         raise typer.Exit(1)
 

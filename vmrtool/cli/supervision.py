@@ -19,6 +19,7 @@ from types import FrameType
 import typer
 
 from vmrtool.media.at_hand import PIPE, QUARANTINE, apply, as_environment
+from vmrtool.media.stores import original
 
 # The ways in which a process ends itself by mistake. Being killed or told to stop is none of them.
 _FAULTS = frozenset(
@@ -64,7 +65,9 @@ def supervise(command: list[str]) -> int:
             if number == signal.SIGKILL:
                 _tell("killed from outside, or for want of memory; the same command goes on")
             return 128 + number
-        suspects = [path for path in dict.fromkeys(at_hand) if path not in quarantine]
+        suspects = [path for path in dict.fromkeys(at_hand) if original(path) not in quarantine]
+        if suspects:
+            _tell(f"the decoder died ({number.name}); trying each video that was open")
         guilty = [path for path in suspects if _dies_of(path)]
         faults += not guilty
         if not guilty and faults >= _BLAME_AFTER:
@@ -73,8 +76,8 @@ def supervise(command: list[str]) -> int:
             _tell(f"the program died ({number.name}), and of no video; the same command goes on")
             return 128 + number
         for path in guilty:
-            quarantine[path] = f"the decoder died of it ({number.name})"
-        _tell(f"the decoder died ({number.name}); going on without {len(quarantine)} videos")
+            quarantine[original(path)] = f"the decoder died of it ({number.name})"
+        _tell(f"going on without {len(quarantine)} videos that the decoder dies of")
 
 
 def _run(command: list[str], quarantine: dict[Path, str]) -> tuple[int, list[Path]]:

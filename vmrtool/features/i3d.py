@@ -122,7 +122,12 @@ def max_pool(x: Tensor, kernel: Triple, stride: Triple, ends: Ends | None = None
     shifted = [
         maps[:, :, k : k + stride[0] * (steps - 1) + 1 : stride[0]] for k in range(kernel[0])
     ]
-    return functools.reduce(torch.maximum, shifted)
+    return functools.reduce(_larger if torch.is_grad_enabled() else torch.maximum, shifted)
+
+
+def _larger(a: Tensor, b: Tensor) -> Tensor:
+    """The maximum, with a gradient that costs half of that of `torch.maximum` on a CPU."""
+    return torch.where(a >= b, a, b)
 
 
 class InceptionBlock(nn.Module):

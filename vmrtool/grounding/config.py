@@ -45,8 +45,9 @@ class GroundingConfig:
     dropout: after each attention, inside each feed-forward layer and each MLP, and on s;
     input_dropout: on features and word vectors; word_dropout: share of words read as <unk> while
     training, so that <unk> is learned. The paper prints none of the three.
-    match: snippets and words meet directly, before any attention: the retrieval head is two linear
-    maps, of the features and of the word vectors, and what it says of each snippet is joined to s.
+    match: snippets and words meet directly, before any attention: what a head made of two linear
+    maps, of the features and of the word vectors, says of each snippet is joined to s. The
+    retrieval head is this head, unless match_apart gives it one of its own over v_hat and q_hat.
     decoding: how spans are chosen, by the "product" P_start P_end, as printed, or by the "expected"
     fit; decoding_segment: weight of the segment logits inside a span, with "expected".
     retrieval_dim: width of the pooled vectors; detach_retrieval: the retrieval head learns from
@@ -75,6 +76,7 @@ class GroundingConfig:
     input_dropout: float = 0.0
     word_dropout: float = 0.0
     match: bool = False
+    match_apart: bool = False
     decoding: str = "product"
     decoding_segment: float = 0.0
     retrieval_dim: int = 128
@@ -111,6 +113,11 @@ class GroundingConfig:
                 "decoding_segment counts with decoding 'expected' only",
                 remedy="set network.decoding=expected, or leave network.decoding_segment out",
             )
+        if self.match_apart and not self.match:
+            raise UsageError(
+                "match_apart is set without match",
+                remedy="set network.match=true, or leave network.match_apart out",
+            )
         if self.word_scale <= 0:
             raise UsageError(f"word_scale is {self.word_scale}; it must be above 0")
         if self.vocabulary_size < 2:
@@ -132,6 +139,11 @@ class GroundingConfig:
     def attended_width(self) -> int:
         """Width of the video's self-attention, eq. 4."""
         return self.video_width or self.video_dim
+
+    @property
+    def retrieval_matches(self) -> bool:
+        """Whether the retrieval head is also the one that matches snippets and words."""
+        return self.match and not self.match_apart
 
     @property
     def interacts(self) -> bool:

@@ -27,34 +27,41 @@ class EncodedVideo:
     """A video before it meets a query; it can be kept and met by many.
 
     v_hat (B, N, D) of eq. 5; content is what the retrieval head reads of it: v_hat without its
-    positions (B, N, D), or with `match` the features (B, N, Dv); mask (B, N) bool.
+    positions (B, N, D), or the features where it does the matching; mask (B, N) bool; features
+    (B, N, Dv) are what matching reads, None without it.
     """
 
     v_hat: Tensor
     content: Tensor
     mask: Tensor
+    features: Tensor | None = None
 
     def select(self, rows: Tensor) -> "EncodedVideo":
         """The videos `rows` (R,) int64 names, in that order, repeats allowed."""
-        return EncodedVideo(self.v_hat[rows], self.content[rows], self.mask[rows])
+        features = None if self.features is None else self.features[rows]
+        return EncodedVideo(self.v_hat[rows], self.content[rows], self.mask[rows], features)
 
 
 @dataclass(frozen=True)
 class EncodedQuery:
     """A query before it meets a video: q (B, L, D) of eq. 3, q_hat (B, L, D) of eq. 6.
 
-    content is what the retrieval head reads of it: q_hat, or with `match` the word vectors
-    (B, L, W); mask (B, L) bool.
+    content is what the retrieval head reads of it: q_hat, or the word vectors where it does the
+    matching; mask (B, L) bool; words (B, L, W) are what matching reads, None without it.
     """
 
     q: Tensor
     q_hat: Tensor
     content: Tensor
     mask: Tensor
+    words: Tensor | None = None
 
     def select(self, rows: Tensor) -> "EncodedQuery":
         """The queries `rows` (R,) int64 names, in that order, repeats allowed."""
-        return EncodedQuery(self.q[rows], self.q_hat[rows], self.content[rows], self.mask[rows])
+        words = None if self.words is None else self.words[rows]
+        return EncodedQuery(
+            self.q[rows], self.q_hat[rows], self.content[rows], self.mask[rows], words
+        )
 
 
 @dataclass(frozen=True)
@@ -137,15 +144,30 @@ class GroundingNetwork(nn.Module):
 
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(separate_seed())
+            linear = config.retrieval_matches
             self.retrieval = RetrievalHead(
-                config.video_dim if config.match else dim,
-                config.word_dim if config.match else dim,
+                config.video_dim if linear else dim,
+                config.word_dim if linear else dim,
                 config.retrieval_dim,
-                linear=config.match,
+                linear=linear,
                 detach=config.detach_retrieval,
             )
-            if initial:
-                self.retrieval.apply(_initialise)
+            self.matching = None
+            if config.match_apart:
+                self.matching = RetrievalHead(
+                    config.video_dim,
+                    config.word_dim,
+                    config.retrieval_dim,
+                    linear=True,
+                    detach=False,
+                )
+            for head in self.heads if initial else ():
+                head.apply(_initialise)
+
+    @property
+    def heads(self) -> list[RetrievalHead]:
+        """The heads that learn by contrast: the retrieval head, and matching's where it has one."""
+        return [self.retrieval] if self.matching is None else [self.retrieval, self.matching]
 
     def set_word_vectors(self, matrix: Tensor) -> None:
         """Start from given word vectors (V, word_dim), row by row of the vocabulary.
@@ -186,7 +208,9 @@ class GroundingNetwork(nn.Module):
         v = self._dropout(self.video_attention(v0, v0, mask)) + v0
         content = self.video_forward(v)
         v_hat = content + self.positions.weight[: v.shape[1]]
-        return EncodedVideo(v_hat, given if self.config.match else content, mask)
+        if self.config.retrieval_matches:
+            content = given
+        return EncodedVideo(v_hat, content, mask, given if self.config.match else None)
 
     def encode_query(self, words: Tensor, mask: Tensor) -> EncodedQuery:
         """Eq. 2, 3 and 6. words (B, L) int64 of the vocabulary, or with a text model the states
@@ -205,7 +229,18 @@ class GroundingNetwork(nn.Module):
         q0 = self.query_lstm(w0 * mask[:, :, None], mask)
         q = self._dropout(self.query_attention(q0, q0, mask)) + q0
         q_hat = self.query_forward(q)
-        return EncodedQuery(q, q_hat, given if self.config.match else q_hat, mask)
+        content = given if self.config.retrieval_matches else q_hat
+        return EncodedQuery(q, q_hat, content, mask, given if self.config.match else None)
+
+    def contrasted(
+        self, video: EncodedVideo, query: EncodedQuery
+    ) -> list[tuple[RetrievalHead, Tensor, Tensor]]:
+        """The heads that learn by contrast: each with what it reads of snippets and of words."""
+        heads = [(self.retrieval, video.content, query.content)]
+        if self.matching is not None:
+            assert video.features is not None and query.words is not None
+            heads.append((self.matching, video.features, query.words))
+        return heads
 
     def fuse(self, video: EncodedVideo, query: EncodedQuery) -> Tensor:
         """s of eq. 7 to 9 on the time axis: (B, N, 2 D), or (B, N, D) for "mha".
@@ -236,7 +271,8 @@ class GroundingNetwork(nn.Module):
         s = in_time if q_v is None else torch.cat([in_time, q_v], dim=-1)  # eq. 9
         s = self._dropout(s)
         if self.config.match:
-            likeness = self.retrieval.contrast(video.content, video.mask, query.content, query.mask)
+            head, snippets, said = self.contrasted(video, query)[-1]
+            likeness = head.contrast(snippets, video.mask, said, query.mask)
             s = torch.cat([s, _LIKENESS_SCALE * likeness[:, :, None]], dim=-1)
         return s * video.mask[:, :, None]
 

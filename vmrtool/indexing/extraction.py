@@ -13,9 +13,9 @@ from vmrtool.errors import MediaError
 from vmrtool.indexing.discovery import discover
 from vmrtool.indexing.feature_files import Target, about, extractor_of, files_of, targets
 from vmrtool.indexing.report import Decoded, Event, Noted, Opened, Outcome, Settled, Started
-from vmrtool.indexing.run import checked, content_of
+from vmrtool.indexing.run import checked, content_of, probed
 from vmrtool.indexing.source import ExtractorSource
-from vmrtool.media.probe import probe
+from vmrtool.media.stores import LocalFile
 
 SCHEMA = "vmrtool.extract/1"
 
@@ -107,6 +107,8 @@ def extract(
     started = time.monotonic()
     files_of(file_format)
     found = discover([absolute(path) for path in paths], exclude)
+    for note in found.notes:
+        on_event(Noted(note))
     for folder in found.unreadable:
         on_event(Noted(f"{folder}: this folder cannot be read"))
     todo = targets(found.videos, absolute(out), file_format)
@@ -153,7 +155,7 @@ class _Run:
         self._workers = workers
         self._tell = on_event
         self._lock = threading.Lock()
-        self._on_the_way: dict[Path, tuple[_Job, str]] = {}
+        self._on_the_way: dict[Path, tuple[_Job, str, LocalFile]] = {}
 
     def work(self, todo: Sequence[Target]) -> None:
         """Settle every target."""
@@ -180,8 +182,11 @@ class _Run:
         )
         with closing(cast("Generator[Any, None, None]", results)):
             for path, outcome in results:
-                job, content = self._on_the_way.pop(path)
+                job, content, local = self._on_the_way.pop(path)
                 target = job.target
+                if isinstance(outcome, MediaError):
+                    outcome = local.named(outcome)
+                local.close()
                 if not isinstance(outcome, MediaError):
                     outcome = checked(target.file, outcome)
                 if isinstance(outcome, MediaError):
@@ -192,24 +197,28 @@ class _Run:
                 self.seconds += outcome.duration_s
                 self._settle(target, self.extracted, "indexed")
                 if outcome.truncated is not None:
-                    self._tell(Noted(f"{path}: kept as far as it decodes: {outcome.truncated}"))
+                    self._tell(
+                        Noted(f"{target.file.path}: kept as far as it decodes: {outcome.truncated}")
+                    )
 
     def _draw(self, rest: Sequence[_Job]) -> Iterator[Path]:
         """Videos for the extractor; those whose content is known are settled on the way."""
         for job in rest:
-            file, content = job.target.file, None
+            file, content, local = job.target.file, None, LocalFile(job.target.file.path)
             try:
-                content = content_of(file)
+                content = content_of(file, local)
                 if job.fits and job.before == content:
                     self._settle(job.target, self.unchanged, "unchanged")
+                    local.close()
                     continue
-                claimed = probe(file.path).duration_s
+                claimed = probed(local).duration_s
             except MediaError as error:
                 self._fail(job, content, error)
+                local.close()
                 continue
-            self._on_the_way[file.path] = job, content
+            self._on_the_way[local.path] = job, content, local
             self._tell(Opened(file.path, file.size, claimed))
-            yield file.path
+            yield local.path
 
     def _fail(self, job: _Job, content: str | None, error: MediaError) -> None:
         """Notes a failure. Features of what the file was before do not stay under its name."""

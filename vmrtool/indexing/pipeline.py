@@ -9,7 +9,7 @@ from vmrtool.catalog.paths import absolute, path_key, relative_key
 from vmrtool.catalog.rows import FoundFile, VideoRow
 from vmrtool.catalog.upkeep import remove
 from vmrtool.indexing.claims import Claims
-from vmrtool.indexing.discovery import Discovery, as_found, discover, excluded
+from vmrtool.indexing.discovery import Discovery, discover, excluded
 from vmrtool.indexing.hosts import only_host
 from vmrtool.indexing.report import Event, IndexReport, Noted
 from vmrtool.indexing.run import Run
@@ -37,7 +37,7 @@ def index(
     what it finished, and the next one goes on from there. Several runs may work on one catalog.
 
     Args:
-        roots: folders, searched recursively, and files.
+        roots: folders, searched recursively, and files, of this machine or of stores.
         catalog_path: made where there is none.
         find_extractor: asked once there are videos.
         exclude: globs of what to leave out.
@@ -53,11 +53,14 @@ def index(
 
     Raises:
         UsageError: no such folder or file.
+        StoreError: a store cannot be read; what was done is kept, nothing is marked missing.
         CatalogError: the catalog cannot be used, or the disk is full.
     """
     started = time.monotonic()
     places = [absolute(root) for root in roots]
     found = discover(places, exclude)
+    for note in found.notes:
+        on_event(Noted(note))
     for folder in found.unreadable:
         on_event(Noted(f"{folder}: this folder cannot be read; what lies in it is left as it is"))
     # Before the catalog is opened: where there is nothing to work with, no empty one is left.
@@ -138,9 +141,10 @@ def _seen(
     for row in known:
         if row.path in videos:
             continue
-        if row.path.is_file():
-            root = next(root for root in roots if row.path == root or _below(root, row.path))
-            videos[row.path] = as_found(row.path, root if root != row.path else root.parent)
+        root = next(root for root in roots if row.path == root or _below(root, row.path))
+        file = found.find(row.path, root if root != row.path else root.parent)
+        if file is not None:
+            videos[row.path] = file
         elif row.state != "missing":
             gone.append(row)
     return sorted(videos.values(), key=lambda file: path_key(file.path)), gone

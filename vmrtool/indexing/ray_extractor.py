@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Protocol, cast
 
 from vmrtool.errors import MediaError, MissingError, UsageError, VmrtoolError
 from vmrtool.indexing.source import Extracted, ExtractorSource, FeatureExtractor
+from vmrtool.media.stores import LocalFile
 
 if TYPE_CHECKING:
     import torch
@@ -59,17 +60,21 @@ class _Worker:
 
         Errors come back as plain values, since not all can be pickled.
         """
-        try:
-            results = self._extractor.extract_many([path], workers=1)
-            with closing(cast(Any, results)):
-                ((_, outcome),) = results
-        except VmrtoolError as error:
-            return "error", (type(error), str(error), error.remedy)
-        except Exception as error:  # whatever it is, it is this video's alone
-            return "failed", (f"{path}: {type(error).__name__}: {error}", "decode", None)
-        if isinstance(outcome, MediaError):
-            return "failed", (str(outcome), outcome.stage, outcome.remedy)
-        return "done", outcome
+        with LocalFile(path) as local:
+            try:
+                results = self._extractor.extract_many([local.path], workers=1)
+                with closing(cast(Any, results)):
+                    ((_, outcome),) = results
+            except MediaError as error:
+                outcome = error
+            except VmrtoolError as error:
+                return "error", (type(error), str(error), error.remedy)
+            except Exception as error:  # whatever it is, it is this video's alone
+                return "failed", (f"{path}: {type(error).__name__}: {error}", "decode", None)
+            if isinstance(outcome, MediaError):
+                outcome = local.named(outcome)
+                return "failed", (str(outcome), outcome.stage, outcome.remedy)
+            return "done", outcome
 
 
 class RayExtractor:
@@ -162,7 +167,7 @@ class RayExtractor:
 def on_ray(source: ExtractorSource, address: str, *, gpus: bool) -> ExtractorSource:
     """The same features, made on a Ray cluster; the arguments are those of `RayExtractor`."""
     extractor = RayExtractor(cast(MovableExtractor, source.extractor), address, gpus=gpus)
-    return replace(source, extractor=extractor)
+    return replace(source, extractor=extractor, elsewhere=True)
 
 
 def require_ray() -> None:

@@ -4,11 +4,12 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Generator, Iterator, Sequence
-from contextlib import closing
+from contextlib import ExitStack, closing
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, cast
 
+from vmrtool.addresses import Address
 from vmrtool.catalog import Catalog
 from vmrtool.catalog.rows import FailureRow, FileFacts, FoundFile, StoredSnippets, VideoRow
 from vmrtool.errors import MediaError
@@ -17,7 +18,8 @@ from vmrtool.indexing.discovery import as_found
 from vmrtool.indexing.hashing import content_hash
 from vmrtool.indexing.report import Decoded, Event, Noted, Opened, Outcome, Settled, Started
 from vmrtool.indexing.source import Extracted, ExtractorSource
-from vmrtool.media.probe import probe
+from vmrtool.media.probe import MediaInfo, probe
+from vmrtool.media.stores import LocalFile
 from vmrtool.media.watch import STALL_S
 
 _POLL_S = 0.5
@@ -28,11 +30,16 @@ _Known = list[tuple[FoundFile, FailureRow | None]]
 
 @dataclass
 class _Job:
-    """A video on its way through the extractor, and others of the same content that wait for it."""
+    """A video on its way through the extractor, and others of the same content that wait for it.
+
+    `local` is the file that is decoded; the extractor gets it as `path`.
+    """
 
     file: FoundFile
     content: str
     facts: FileFacts
+    local: LocalFile
+    path: Path
     twins: list[FoundFile] = field(default_factory=list)
 
 
@@ -136,12 +143,22 @@ class Run:
             job = self._prepare(file, busy)
             if job is not None:
                 self._tell(Opened(file.path, file.size, job.facts.duration_s))
-                yield file.path
+                yield job.path
 
     def _prepare(self, file: FoundFile, busy: list[tuple[FoundFile, str]]) -> _Job | None:
+        with ExitStack() as opened:
+            local = opened.enter_context(LocalFile(file.path))
+            job = self._prepare_local(file, local, busy)
+            if job is not None and job.path != file.path:
+                opened.pop_all()  # it is closed when the job is done
+        return job
+
+    def _prepare_local(
+        self, file: FoundFile, local: LocalFile, busy: list[tuple[FoundFile, str]]
+    ) -> _Job | None:
         row = self._catalog.video(file.path)
         try:
-            content = self._content(file, row)
+            content = self._content(file, local, row)
         except MediaError as error:
             self._fail([file], None, FileFacts(), error)
             return None
@@ -154,27 +171,28 @@ class Run:
             return None
         # Asked only now: another run may have been at it until a moment ago.
         if self._catalog.has_features(content, self._extractor):
-            self._adopt(file, row, content)
+            self._adopt(file, local, row, content)
             self._claims.release(content)
             return None
         try:
-            facts = _claimed_facts(file.path, self._timeout_s)
+            facts = _claimed_facts(local, self._timeout_s)
         except MediaError as error:
             self._fail([file], content, FileFacts(), error)
             self._claims.release(content)
             return None
-        job = _Job(file, content, facts)
+        path = file.path if self._source.elsewhere else local.path
+        job = _Job(file, content, facts, local, path)
         with self._lock:
-            self._jobs[content] = self._by_path[file.path] = job
+            self._jobs[content] = self._by_path[path] = job
         return job
 
-    def _content(self, file: FoundFile, row: VideoRow | None) -> str:
+    def _content(self, file: FoundFile, local: LocalFile, row: VideoRow | None) -> str:
         """The content's hash, taken from the catalog where the file has not changed since."""
         if row is not None and row.content_hash is not None and _same_stamp(file, row):
             return row.content_hash
-        return content_of(file)
+        return content_of(file, local)
 
-    def _adopt(self, file: FoundFile, row: VideoRow | None, content: str) -> None:
+    def _adopt(self, file: FoundFile, local: LocalFile, row: VideoRow | None, content: str) -> None:
         """Commits a video whose features are here already."""
         same = self._catalog.videos_with(content)
         others = [
@@ -190,7 +208,7 @@ class Run:
         # Where names were swapped, the row that had this content may bear another by now.
         before = [old for old in self._outdated.values() if old.content_hash == content]
         known = [*same, *before]
-        facts = known[0].facts if known else _claimed_facts(file.path, self._timeout_s)
+        facts = known[0].facts if known else _claimed_facts(local, self._timeout_s)
         if self._catalog.save_video(file, content, facts, self._extractor, None):
             outcome = "renamed"
         self._settle(file, outcome)
@@ -211,6 +229,9 @@ class Run:
         self._tell(Decoded(seconds))
 
     def _commit(self, job: _Job, outcome: Extracted | MediaError) -> None:
+        if isinstance(outcome, MediaError):
+            outcome = job.local.named(outcome)
+        job.local.close()
         if not isinstance(outcome, MediaError):
             outcome = checked(job.file, outcome)
         if isinstance(outcome, MediaError):
@@ -233,7 +254,7 @@ class Run:
     def _finish(self, job: _Job) -> list[FoundFile]:
         """Takes a job off; returns its file and those that waited for it."""
         with self._lock:
-            del self._jobs[job.content], self._by_path[job.file.path]
+            del self._jobs[job.content], self._by_path[job.path]
             return [job.file, *job.twins]
 
     def _fail(
@@ -267,13 +288,14 @@ def _same_stamp(file: FoundFile, row: VideoRow) -> bool:
     return (file.size, file.mtime_ns) == (row.size, row.mtime_ns)
 
 
-def _claimed_facts(path: Path, timeout_s: float) -> FileFacts:
+def _claimed_facts(local: LocalFile, timeout_s: float) -> FileFacts:
     """What the file says of itself, if it takes no longer than so many seconds.
 
     Raises:
         MediaError: it is not a video.
+        StoreError: it is in a store that does not answer.
     """
-    info = probe(path, timeout_s=timeout_s)
+    info = probed(local, timeout_s)
     return FileFacts(
         duration_s=info.duration_s,
         width=info.width,
@@ -285,21 +307,33 @@ def _claimed_facts(path: Path, timeout_s: float) -> FileFacts:
     )
 
 
-def content_of(file: FoundFile) -> str:
-    """The hash of a file's content.
+def probed(local: LocalFile, timeout_s: float = STALL_S) -> MediaInfo:
+    """What the file says of itself, as `probe`; errors name the video, not a copy."""
+    path = local.path
+    try:
+        return probe(path, timeout_s=timeout_s)
+    except MediaError as error:
+        raise local.named(error) from error
+
+
+def content_of(file: FoundFile, local: LocalFile) -> str:
+    """The hash of a file's content, read from `local`.
 
     Raises:
         MediaError: it is empty, or cannot be read.
+        StoreError: it is in a store that does not answer.
     """
-    if file.size == 0:
-        there = file.path.exists()
+    path = local.path
+    if (path.stat().st_size if isinstance(file.path, Address) else file.size) == 0:
         raise MediaError(
-            "the file is empty (0 bytes)" if there else "no such file: a broken link, or gone",
+            "the file is empty (0 bytes)"
+            if path.exists()
+            else "no such file: a broken link, or gone",
             stage="open",
             remedy="Copy it again from its source, or leave it out with --exclude.",
         )
     try:
-        return content_hash(file.path)
+        return content_hash(path)
     except OSError as error:
         raise MediaError(
             f"cannot be read: {error.strerror}",
@@ -309,7 +343,11 @@ def content_of(file: FoundFile) -> str:
 
 
 def checked(file: FoundFile, extracted: Extracted) -> Extracted | MediaError:
-    """What was extracted, or why it must not be kept."""
+    """What was extracted, or why it must not be kept.
+
+    Raises:
+        StoreError: the video is in a store that does not answer.
+    """
     now = as_found(file.path, file.root)
     if (now.size, now.mtime_ns) != (file.size, file.mtime_ns):
         return MediaError(

@@ -48,6 +48,7 @@ class ExtractorSource:
     """An extractor with what identifies it: features are only ever shared where all of it agrees.
 
     `remember` is what the catalog keeps by name, so that the next run finds the same extractor.
+    `elsewhere` says that it works on other machines, and copies what lies in stores by itself.
     """
 
     backbone: str
@@ -55,3 +56,4 @@ class ExtractorSource:
     settings: Mapping[str, Any]
     extractor: FeatureExtractor
     remember: Mapping[str, Any] = field(default_factory=dict)
+    elsewhere: bool = False

@@ -16,6 +16,8 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from vmrtool.errors import MediaError
+
 PIPE = "VMRTOOL_AT_HAND"
 QUARANTINE = "VMRTOOL_QUARANTINE"
 
@@ -33,6 +35,18 @@ def at_hand(path: Path) -> Iterator[None]:
 def quarantined(path: Path) -> str | None:
     """Why a file must not be opened; None where nothing is known against it."""
     return _quarantine.get(os.fsencode(path.absolute()))
+
+
+def refuse_quarantined(path: Path) -> None:
+    """Raises MediaError, stage 'decode', where something is known against a file."""
+    reason = quarantined(path)
+    if reason is not None:
+        raise MediaError(
+            f"{path}: {reason}",
+            stage="decode",
+            remedy="Convert it with another program, or leave it out with --exclude; "
+            "--retry-failed tries it again.",
+        )
 
 
 def line(sign: str, path: Path) -> bytes:

@@ -6,6 +6,21 @@ MAX_HOLD_S = 10.0
 MAX_COVERED_HOLD_S = 3600.0
 # Timestamps that step back further start a new count; smaller steps are disorder.
 MAX_DISORDER_S = 1.0
+# A frame's length where nothing says it, or what says it cannot be.
+USUAL_FRAME_S = 1 / 25
+# A video whose pictures are held for longer than `MAX_HOLD_S` on average may be an hour long, or as
+# long as it has bytes for, and at most a day: slides and surveillance fit, wrong timestamps do not.
+_SPARSE_BYTES_A_SECOND = 10
+_SPARSE_LEAST_S, _SPARSE_MOST_S = 3600.0, 86_400.0
+
+
+def too_sparse(frames: int, seconds: float, size: int) -> bool:
+    """Whether so many frames cannot last so long in a file of `size` bytes.
+
+    It bounds what a wrong timestamp can cost: every second shown is computed and stored.
+    """
+    longest = min(max(size / _SPARSE_BYTES_A_SECOND, _SPARSE_LEAST_S), _SPARSE_MOST_S)
+    return seconds > longest and seconds > frames * MAX_HOLD_S
 
 
 class PlayerClock:
@@ -17,7 +32,7 @@ class PlayerClock:
     Args:
         time_base: seconds of one unit of pts.
         start_s: the container's start time; None where it has none: the first frame's then.
-        frame_s: usual length of a frame.
+        frame_s: usual length of a frame; one longer than any hold is not believed.
         claimed_s: how long the container says it is, if it does.
         joined: the format allows timestamps to leap, so that no long hold is believed.
     """
@@ -33,7 +48,8 @@ class PlayerClock:
     ) -> None:
         self._time_base = time_base
         self._offset = None if start_s is None else -start_s
-        self._frame_s = self._length = frame_s
+        believed = 0 < frame_s <= MAX_COVERED_HOLD_S
+        self._frame_s = self._length = frame_s if believed else USUAL_FRAME_S
         self._claimed = claimed_s
         self._joined = joined
         self._last: float | None = None

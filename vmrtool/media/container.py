@@ -9,7 +9,7 @@ import av
 from av.error import FFmpegError
 
 from vmrtool.errors import MediaError
-from vmrtool.media.at_hand import at_hand, quarantined
+from vmrtool.media.at_hand import at_hand, refuse_quarantined
 
 # A header may claim any size, and memory for a picture is taken before it is decoded. An 8k picture
 # has half as many.
@@ -31,14 +31,7 @@ def open_video(path: Path) -> Iterator[tuple[Any, Any]]:
     Raises:
         MediaError: stage 'open'; no such file, not a video, no picture in it, no decoder.
     """
-    reason = quarantined(path)
-    if reason is not None:
-        raise MediaError(
-            f"{path}: {reason}",
-            stage="decode",
-            remedy="Convert it with another program, or leave it out with --exclude; "
-            "--retry-failed tries it again.",
-        )
+    refuse_quarantined(path)
     with at_hand(path), _opened(path) as container:
         name = container.format.name
         if name in _PLAYLISTS:
@@ -108,7 +101,8 @@ def decoded_frames(
     while True:
         try:
             packet = next(packets)
-        except StopIteration:
+        except (StopIteration, IndexError):
+            # PyAV stumbles over streams that turn up while it reads, once it has given all of ours.
             return
         except (FFmpegError, OSError) as error:
             on_damage(error)

@@ -16,7 +16,7 @@ from av.video.reformatter import Interpolation, VideoReformatter
 from numpy.typing import NDArray
 
 from vmrtool.errors import MediaError
-from vmrtool.media.clock import PlayerClock
+from vmrtool.media.clock import USUAL_FRAME_S, PlayerClock, too_sparse
 from vmrtool.media.container import (
     claimed_duration,
     decoded_frames,
@@ -57,7 +57,8 @@ class FrameReader:
         truncated: what was lost and where, or None.
 
     Raises:
-        MediaError: stage 'open' on construction; 'decode' where not one frame decodes.
+        MediaError: stage 'open' on construction; 'decode' where not one frame decodes, or where
+            the timestamps make few frames last too long.
     """
 
     def __init__(self, path: Path, *, fps: float, framing: Framing, begin: float = 0.0) -> None:
@@ -78,6 +79,7 @@ class FrameReader:
         self._damage: list[tuple[float, str]] = []
         self._files = ExitStack()
         self._container, self._stream = self._files.enter_context(open_video(path))
+        self._size = self._container.size
 
         stream, container = self._stream, self._container
         rate = stream.average_rate or stream.guessed_rate or stream.base_rate
@@ -88,7 +90,7 @@ class FrameReader:
         self._clock = PlayerClock(
             time_base=time_base,
             start_s=start_of(container),
-            frame_s=float(1 / rate) if rate else 1 / 25,
+            frame_s=float(1 / rate) if rate else USUAL_FRAME_S,
             claimed_s=self.claimed_s,
             joined=self._joined,
         )
@@ -112,6 +114,7 @@ class FrameReader:
             if held is None:
                 self.first_time_s = time
             else:
+                self._check_pace(time)
                 yield from self._show(held, until=time)
             held = frame
         if held is None:
@@ -123,6 +126,7 @@ class FrameReader:
             )
         # A lone frame may be due before the container says that it starts.
         self.duration_s = self._clock.end or 1 / self._fps
+        self._check_pace(self.duration_s)
         # A clip shorter than a tick still shows its picture.
         yield from self._show(
             held, until=max(self.duration_s, 0.0 if self._begin else 1 / self._fps)
@@ -145,6 +149,17 @@ class FrameReader:
         # Some indexes lead past the time that was asked for: such a file is read from its start.
         with suppress(FFmpegError, OSError):
             container.seek(int(start * 1e6))
+
+    def _check_pace(self, until: float) -> None:
+        shown = until - self.first_time_s
+        if too_sparse(self.frames_decoded, shown, self._size):
+            raise MediaError(
+                f"{self.path}: its timestamps make its first {self.frames_decoded} pictures last "
+                f"{shown / 3600:.1f} hours",
+                stage="decode",
+                remedy="Write its times anew, for instance with ffmpeg -r 25 -i IN OUT, or leave "
+                "it out with --exclude.",
+            )
 
     def _show(self, frame: Any, until: float) -> Iterator[NDArray[np.uint8]]:
         """The picture of `frame`, once for each tick left before `until` seconds."""

@@ -19,7 +19,9 @@ VIDEO_SUFFIXES = frozenset({
 })
 # fmt: on
 
-_HEAD = 512
+HEAD = 512
+"""Bytes that `begins_as_video` needs."""
+
 _MAGIC = (
     b"\x1a\x45\xdf\xa3",  # Matroska, WebM
     b"FLV\x01",
@@ -103,10 +105,10 @@ def looks_like_video(path: Path) -> bool:
     """
     try:
         with path.open("rb") as file:
-            head = file.read(_HEAD)
+            head = file.read(HEAD)
     except OSError:
         return False
-    if not _begins_as_video(head):
+    if not begins_as_video(head):
         return False
     if quarantined(path) is not None:
         return True
@@ -121,7 +123,8 @@ def _opens(path: Path) -> bool:
         return True
 
 
-def _begins_as_video(head: bytes) -> bool:
+def begins_as_video(head: bytes) -> bool:
+    """Whether a file that begins so may be a video, by the marks of video formats."""
     if head.startswith(_MAGIC):
         return True
     if head[4:8] in _QUICKTIME_ATOMS:

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from vmrtool.addresses import Address
 from vmrtool.errors import MediaError, UsageError
 from vmrtool.media.stills import as_jpeg, moment_stills
 from vmrtool.report.html import Card, Fact, Page, Section, section_html, write_page
@@ -108,7 +109,9 @@ def _card(
     pictures: list[bytes] = []
     problem = None
     here = _is_here(moment.path)
-    if not here:
+    if isinstance(moment.path, Address):
+        problem = "This video is in a store: copy it to see pictures of it and to play it."
+    elif not here:
         problem = (
             "This file is no longer there: it was moved, renamed or deleted since it was indexed. "
             "Run vmrtool index again, or vmrtool catalog relocate if its folder has moved."

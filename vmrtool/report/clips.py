@@ -27,10 +27,10 @@ class ClipFolder(MomentFolder):
 
     kind = "clip"
 
-    def _write(self, result: SearchResult, moment: Moment, name: str) -> None:
+    def _write(self, file: Path, result: SearchResult, moment: Moment, name: str) -> None:
         target = self.folder / (name + clip_suffix(moment.path, reencode=self.reencode))
         begin, end = max(0.0, moment.start - self.pad), moment.end + self.pad
-        cut = cut_clip(moment.path, target, begin, end, reencode=self.reencode)
+        cut = cut_clip(file, target, begin, end, reencode=self.reencode)
         beside = target.with_name(target.name + ".json")
         text = json.dumps(self._facts(target, result, moment, cut), indent=2)
         with whole(beside) as place:

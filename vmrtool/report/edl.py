@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import TextIO
 
 from vmrtool.catalog.paths import printable
+from vmrtool.errors import MediaError
+from vmrtool.media.stores import LocalFile
 from vmrtool.media.timecode import TimecodeSource, frame_count, timecode, timecode_source
 from vmrtool.search.result import SearchResult
 
@@ -37,7 +39,7 @@ def write_edl(answers: Iterable[SearchResult], out: TextIO) -> None:
         for moment in answer.moments:
             if moment.path not in sources:
                 name = _reel(moment.path.stem, taken)
-                sources[moment.path] = (name, timecode_source(moment.path))
+                sources[moment.path] = (name, _source(moment.path))
             reel, source = sources[moment.path]
             if line is None:
                 line = source
@@ -66,6 +68,15 @@ def write_edl(answers: Iterable[SearchResult], out: TextIO) -> None:
             )
     if drop is None:
         out.write("FCM: NON-DROP FRAME\n")
+
+
+def _source(path: Path) -> TimecodeSource:
+    """The video's rate and timecode; one in a store is copied here to be asked."""
+    with LocalFile(path) as local:
+        try:
+            return timecode_source(local.path)
+        except MediaError as error:
+            raise local.named(error) from error
 
 
 def _reel(stem: str, taken: set[str]) -> str:

@@ -4,8 +4,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import ClassVar
 
-from vmrtool.errors import MediaError, UsageError
+from vmrtool.errors import MediaError, StoreError, UsageError
 from vmrtool.files import safe_name
+from vmrtool.media.stores import LocalFile
 from vmrtool.search.result import Moment, SearchResult
 
 _LONGEST_NAME = 100  # bytes of the video's name in a file's
@@ -26,7 +27,7 @@ class MomentFolder:
     folder: Path
     many: bool = False
     written: int = field(default=0, init=False)
-    failed: list[tuple[Path, MediaError]] = field(default_factory=list, init=False)
+    failed: list[tuple[Path, MediaError | StoreError]] = field(default_factory=list, init=False)
     _answers: int = field(default=0, init=False)
 
     kind: ClassVar[str]
@@ -37,23 +38,37 @@ class MomentFolder:
             raise UsageError(f"--{self.kind}s {self.folder}: a file, not a folder")
 
     def add(self, result: SearchResult) -> None:
-        """Writes the files of an answer's moments.
+        """Writes the files of an answer's moments; a video in a store is copied here for that.
 
         Raises:
             OSError: the folder cannot be written to.
         """
         self._answers += 1
         query = f"q{self._answers:03d}-" if self.many else ""
-        for moment in result.moments:
-            try:
-                self._write(result, moment, query + moment_name(moment))
-            except MediaError as error:
-                self.failed.append((moment.path, error))
-            else:
-                self.written += 1
+        for video in dict.fromkeys(moment.path for moment in result.moments):
+            with LocalFile(video) as local:
+                for moment in result.moments:
+                    if moment.path == video:
+                        self._add(local, result, moment, query + moment_name(moment))
 
-    def _write(self, result: SearchResult, moment: Moment, name: str) -> None:
+    def _add(self, local: LocalFile, result: SearchResult, moment: Moment, name: str) -> None:
+        try:
+            self._write(local.path, result, moment, name)
+        except MediaError as error:
+            self.failed.append((moment.path, local.named(error)))
+        except StoreError as error:
+            self.failed.append((moment.path, error))
+        else:
+            self.written += 1
+
+    def _write(self, file: Path, result: SearchResult, moment: Moment, name: str) -> None:
         """Writes the moment's file, `name` and a suffix, whole or not at all.
+
+        Args:
+            file: the video, or the copy of one that is in a store.
+            result: the answer that the moment is of.
+            moment: what to write.
+            name: of the file, without suffix.
 
         Raises:
             MediaError: the video cannot be read.

@@ -1,6 +1,7 @@
 """A search's moments as pictures in a folder: the one on display in the middle of each."""
 
 from dataclasses import dataclass
+from pathlib import Path
 
 from vmrtool.errors import MediaError
 from vmrtool.files import whole
@@ -18,11 +19,11 @@ class ThumbnailFolder(MomentFolder):
 
     kind = "thumbnail"
 
-    def _write(self, result: SearchResult, moment: Moment, name: str) -> None:
-        path, start, end = moment.path, moment.start, moment.end
-        height = min(_HIGHEST, probe(path).height)
-        pictures = moment_stills(path, start, end, count=1, height=height)
+    def _write(self, file: Path, result: SearchResult, moment: Moment, name: str) -> None:
+        start, end = moment.start, moment.end
+        height = min(_HIGHEST, probe(file).height)
+        pictures = moment_stills(file, start, end, count=1, height=height)
         if not pictures:
-            raise MediaError(f"{path}: no pictures from {start:.2f} to {end:.2f} s", stage="decode")
+            raise MediaError(f"{file}: no pictures from {start:.2f} to {end:.2f} s", stage="decode")
         with whole(self.folder / f"{name}.jpg") as place:
             place.write_bytes(as_jpeg(pictures[0]))

@@ -2,9 +2,10 @@
 
 import sys
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection
 from pathlib import Path
-from types import TracebackType
+from typing import Self
 
 import torch
 
@@ -80,7 +81,23 @@ def open_catalog(
         raise
 
 
-class Searcher:
+class Opened(ABC):
+    """What is open from the start, and closed at the end of a `with` block."""
+
+    def __enter__(self) -> Self:
+        """Nothing to do."""
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        """Closes it."""
+        self.close()
+
+    @abstractmethod
+    def close(self) -> None:
+        """Closes it."""
+
+
+class Searcher(Opened):
     """An archive to be asked; use it as a context manager, or close it.
 
     It knows the catalog as it was when opened; `refresh` reads it anew. `model` is the name of the
@@ -102,19 +119,6 @@ class Searcher:
         self._on_vectors = on_vectors
         self._load = load
         self.refresh()
-
-    def __enter__(self) -> "Searcher":
-        """Nothing to do: a searcher is open from the start."""
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        """Closes the catalog."""
-        self.close()
 
     def close(self) -> None:
         """Closes the catalog."""

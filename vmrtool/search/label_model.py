@@ -102,9 +102,14 @@ def find_head(catalog: Catalog, extractor: ExtractorRow) -> ClassHead:
 
 
 def has_head(catalog: Catalog) -> bool:
-    """Whether the features that a catalog has in use have a class head here."""
+    """Whether the features that a catalog has in use have a class head here.
+
+    One that is stored is not looked into: whether it can be read shows when it is.
+    """
     if catalog.extractor is None:
         return False
+    if catalog.setting(head_key(catalog.extractor.weights_sha256)) is not None:
+        return True
     try:
         find_head(catalog, catalog.extractor)
     except MissingError:

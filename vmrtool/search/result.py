@@ -31,10 +31,15 @@ class Moment:
 
     @property
     def path(self) -> Path:
-        """The video file; right also where its name is not UTF-8 and `video` only shows it."""
+        """The video file, or its address in a store.
+
+        It is right also where the name is not UTF-8 and `video` only shows it.
+        """
+        from vmrtool.catalog.paths import from_key  # not before it is needed: SQLite comes with it
+
         if self.video_b64 is None:
-            return Path(self.video)
-        return Path(os.fsdecode(base64.b64decode(self.video_b64)))
+            return from_key(os.fsencode(self.video))
+        return from_key(base64.b64decode(self.video_b64))
 
     def to_dict(self) -> dict[str, Any]:
         """The moment as in the JSON; `video_b64` only where the file's name is not UTF-8."""
@@ -103,6 +108,6 @@ class SearchResult:
 
 def _shown(text: str) -> str:
     """Text for a page: a file may be called anything."""
-    from vmrtool.catalog.paths import printable  # not before it is needed: it comes with SQLite
+    from vmrtool.catalog.paths import printable
 
     return escape(printable(text))

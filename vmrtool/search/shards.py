@@ -7,7 +7,6 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
-from types import TracebackType
 from typing import overload
 
 import torch
@@ -16,7 +15,7 @@ from vmrtool.config import find_catalog
 from vmrtool.errors import ModelError, UsageError
 from vmrtool.grounding.checkpoint import GroundingModel, load_model
 from vmrtool.search.curves import Evidence
-from vmrtool.search.engine import OnVectors, Searcher, open_catalog, open_searcher
+from vmrtool.search.engine import OnVectors, Opened, Searcher, open_catalog, open_searcher
 from vmrtool.search.query import query_words
 from vmrtool.search.result import Moment, SearchResult
 
@@ -95,7 +94,7 @@ def _sharing() -> Callable[[Path, torch.device], GroundingModel]:
     return load
 
 
-class ShardedSearcher:
+class ShardedSearcher(Opened):
     """Several catalogs asked as one; used as a `Searcher` is.
 
     It answers as a searcher over their merger would: the shortlist is that of all videos together,
@@ -112,19 +111,6 @@ class ShardedSearcher:
         self._searchers = list(searchers)
         self._pool = ThreadPoolExecutor(min(len(searchers), os.cpu_count() or 1))
         self._join()
-
-    def __enter__(self) -> "ShardedSearcher":
-        """Nothing to do: it is open from the start."""
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        """Closes the catalogs."""
-        self.close()
 
     def close(self) -> None:
         """Closes the catalogs."""

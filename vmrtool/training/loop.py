@@ -343,15 +343,18 @@ def losses(
     parts = grounding_loss(network.fuse_and_predict(video, query), batch.targets)
     if retrieval.weight > 0:
         n = batch.n_matched
-        queries = network.retrieval.query_vector(query.content[:n], query.mask[:n])
-        vectors = network.retrieval.stretch_vectors(video.content, video.mask, batch.stretches)
-        parts["contrastive"] = contrastive_loss(
-            queries,
-            vectors.flatten(0, 1),
-            batch.positive.flatten(1),
-            batch.ignore.flatten(1),
-            retrieval.temperature,
-        )
+        parts["contrastive"] = torch.stack(
+            [
+                contrastive_loss(
+                    head.query_vector(words[:n], query.mask[:n]),
+                    head.stretch_vectors(snippets, video.mask, batch.stretches).flatten(0, 1),
+                    batch.positive.flatten(1),
+                    batch.ignore.flatten(1),
+                    retrieval.temperature,
+                )
+                for head, snippets, words in network.contrasted(video, query)
+            ]
+        ).sum()
     return parts
 
 

@@ -37,11 +37,13 @@ def rate_at(step: int, total: int, settings: TrainingSettings) -> float:
 def clip_gradients(network: GroundingNetwork, largest: float) -> None:
     """Scales gradients down to the norm `largest`.
 
-    The retrieval head is clipped on its own, so that it never changes how far the network steps.
+    The heads that learn by contrast are clipped on their own, so that they never change how far
+    the network steps.
     """
-    head = {id(p) for p in network.retrieval.parameters()}
-    _clip((p for p in network.parameters() if id(p) not in head), largest)
-    _clip(network.retrieval.parameters(), largest)
+    heads = [p for head in network.heads for p in head.parameters()]
+    apart = {id(p) for p in heads}
+    _clip((p for p in network.parameters() if id(p) not in apart), largest)
+    _clip(heads, largest)
 
 
 def _clip(parameters: Iterable[nn.Parameter], largest: float) -> None:

@@ -48,15 +48,21 @@ class SharedLosses(nn.Module):
         if "segment" in parts:
             parts["segment"] = parts["segment"] * (own / count)
         if self._retrieval.weight > 0:
-            queries = network.retrieval.query_vector(query.content, query.mask)
-            vectors = network.retrieval.stretch_vectors(video.content, video.mask, stretches)
-            whole = contrastive_loss(
-                self._processes.gathered(queries)[: batch.n_matched],
-                self._processes.gathered(vectors)[:count].flatten(0, 1),
-                batch.positive.to(device).flatten(1),
-                batch.ignore.to(device).flatten(1),
-                self._retrieval.temperature,
-            )
+            gathered = self._processes.gathered
+            whole = torch.stack(
+                [
+                    contrastive_loss(
+                        gathered(head.query_vector(words, query.mask))[: batch.n_matched],
+                        gathered(head.stretch_vectors(snippets, video.mask, stretches))[
+                            :count
+                        ].flatten(0, 1),
+                        batch.positive.to(device).flatten(1),
+                        batch.ignore.to(device).flatten(1),
+                        self._retrieval.temperature,
+                    )
+                    for head, snippets, words in network.contrasted(video, query)
+                ]
+            ).sum()
             # All compute the same value, each with the gradients of its own rows.
             parts["contrastive"] = whole - whole.detach() * (1 - 1 / self._processes.world)
         return parts
