@@ -9,11 +9,12 @@ set -eu
 train=$1 test=$2 videos=$3 out=$4
 shift 4
 
+catalog=${VMRTOOL_CATALOG:-vmrtool.db}
+
 vmrtool data check "$train"
-vmrtool index "$videos" > /dev/null || [ $? -eq 1 ]
-vmrtool train --dataset "$train" --videos "$videos" --out "$out/model" "$@"
-vmrtool train --dataset "$train" --videos "$videos" --out "$out/blind" --blind "$@"
-vmrtool eval --dataset "$test" --features "${VMRTOOL_CATALOG:-vmrtool.db}" \
-    --model "$out/model" --model "$out/blind" --train-dataset "$train" \
-    --cases 4 --out "$out/cases" --format table
+vmrtool index "$videos" --catalog "$catalog" > /dev/null || [ $? -eq 1 ]
+vmrtool train --dataset "$train" --features "$catalog" --out "$out/model" "$@"
+vmrtool train --dataset "$train" --features "$catalog" --out "$out/blind" --blind "$@"
+vmrtool eval --dataset "$test" --features "$catalog" --train-dataset "$train" \
+    --model "$out/model" --model "$out/blind" --cases 4 --out "$out/cases" --format table
 echo "look at the answers: $out/cases/cases.html"
