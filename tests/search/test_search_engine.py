@@ -305,7 +305,7 @@ def test_filters_by_age_and_length_act_before_the_shortlist(db: Path) -> None:
     with Catalog.open(db, readonly=False) as catalog:
         extractor = catalog.extractor
         assert extractor is not None
-        late = FoundFile(db.parent / "late.mp4", db.parent, size=2, mtime_ns=1_800_000_000 * 10**9)
+        late = FoundFile(db.parent / "late.mp4", db.parent, size=2, mtime_ns=4_000_000_000 * 10**9)
         stored = StoredSnippets(features[::-1].copy(), cells, cells)
         catalog.save_video(late, "late", FileFacts(duration_s=42.0), extractor.id, stored)
 
@@ -315,7 +315,7 @@ def test_filters_by_age_and_length_act_before_the_shortlist(db: Path) -> None:
         return {moment.path.name for moment in found.moments}
 
     with vmrtool.open(db) as archive:
-        assert names(archive, since="2026-11-24") == {"late.mp4"}
+        assert names(archive, since="2026-11-24") == names(archive, since="7d") == {"late.mp4"}
         assert names(archive, duration="42-42") == names(archive, duration="40-") == {"late.mp4"}
         assert names(archive, duration="-41.9") == set()
         assert archive.search(QUERY, duration="-41.9").notes == (
@@ -335,7 +335,7 @@ def test_filters_by_age_and_length_act_before_the_shortlist(db: Path) -> None:
     ],
 )
 def test_filters_that_cannot_be_read_are_refused(db: Path, words: dict[str, str]) -> None:
-    with vmrtool.open(db) as archive, pytest.raises(UsageError, match="which is no"):
+    with vmrtool.open(db) as archive, pytest.raises(UsageError, match="is no "):
         archive.search(QUERY, **words)
 
 

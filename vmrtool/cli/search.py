@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from rich.console import Console
 
-    from vmrtool.report.clips import ClipFolder
+    from vmrtool.report.moment_files import MomentFolder
     from vmrtool.search.result import SearchResult
 
 
@@ -74,9 +74,7 @@ def search(
     ] = None,
     since: Annotated[
         str | None,
-        typer.Option(
-            metavar="DATE", help="Only videos whose files were last changed then or later."
-        ),
+        typer.Option(metavar="WHEN", help="Only files changed since: 2026-11-24, or 12h, 7d, 2w."),
     ] = None,
     duration: Annotated[
         str | None,
@@ -128,14 +126,19 @@ def search(
         bool,
         typer.Option("--reencode", help="With --clips: exact cuts, encoded anew (H.264, AAC)."),
     ] = False,
+    thumbnails: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="Also write a picture of each moment, as JPEG."),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="The same as --format json.")] = False,
     file: Annotated[
-        Path | None,
+        str | None,
         typer.Option(
             "--output",
             "-o",
             metavar="FILE",
-            help="Write to a file, in the format of its suffix unless told.",
+            help="Write to a file, in the format of its suffix unless told; vtt and srt also to "
+            "DIR/, a file for each video.",
         ),
     ] = None,
     null: Annotated[
@@ -180,15 +183,21 @@ def search(
         )
     with searcher:
         # What needs a decoder is imported by those who ask for it.
-        page = cutter = None
+        page = None
         if html is not None:
             from vmrtool.report.answers import AnswersPage
 
             page = AnswersPage(html, searcher.evidence, Path.cwd())
+        many = queries is not None
+        folders: list[MomentFolder] = []
         if clips is not None:
             from vmrtool.report.clips import ClipFolder
 
-            cutter = ClipFolder(clips, pad, reencode, many=queries is not None)
+            folders.append(ClipFolder(clips, many, pad=pad, reencode=reencode))
+        if thumbnails is not None:
+            from vmrtool.report.thumbnails import ThumbnailFolder
+
+            folders.append(ThumbnailFolder(thumbnails, many))
         for note in searcher.notes:
             messages.print(f"note: {note}", style="yellow", markup=False)
         if searcher.index:
@@ -210,27 +219,32 @@ def search(
                 _warn(messages, result)
                 if page is not None:
                     page.add(result)
-                if cutter is not None:
-                    cutter.add(result)
+                for folder in folders:
+                    folder.add(result)
                 yield result
 
         write(answers())
         if page is not None:
             page.write()
             messages.print(f"page: {html}", markup=False)
-        if cutter is not None:
-            _tell_clips(messages, cutter)
+        _tell_folders(messages, folders)
 
 
-def _tell_clips(console: Console, cutter: ClipFolder) -> None:
-    """Says how many clips there are and which there are not; these make the exit code 1."""
-    clips = f"{cutter.written} clip{'' if cutter.written == 1 else 's'}"
-    console.print(f"{clips} -> {cutter.folder}", markup=False)
-    for _, error in cutter.failed:
+def _tell_folders(console: Console, folders: Iterable[MomentFolder]) -> None:
+    """Says how many files there are and which there are not; these make the exit code 1."""
+    from vmrtool.catalog.paths import printable
+
+    failed: dict[str, str | None] = {}  # a clip and a thumbnail may fail for one reason
+    for folder in folders:
+        what = f"{folder.written} {folder.kind}{'' if folder.written == 1 else 's'}"
+        console.print(f"{what} -> {folder.folder}", markup=False)
+        failed |= {printable(str(error)): error.remedy for _, error in folder.failed}
+    console.quiet = False  # errors are told even so
+    for error, remedy in failed.items():
         console.print(f"failed {error}", style="red", markup=False)
-        if error.remedy:
-            console.print(error.remedy, style="dim", markup=False)
-    if cutter.failed:
+        if remedy:
+            console.print(remedy, style="dim", markup=False)
+    if failed:
         raise typer.Exit(1)
 
 
@@ -270,7 +284,7 @@ def _lines(source: str, name: str) -> Iterator[str]:
 
 
 def _writer(
-    output: Format | None, file: Path | None, *, as_json: bool, many: bool, null: bool
+    output: Format | None, target: str | None, *, as_json: bool, many: bool, null: bool
 ) -> Callable[[Iterable[SearchResult]], None]:
     """What writes the answers: in the format asked for, else in the one that fits the place.
 
@@ -284,6 +298,9 @@ def _writer(
     if as_json and output not in (None, Format.json):
         raise UsageError(f"--json and --format {output} do not go together")
     chosen = "json" if as_json else None if output is None else output.value
+    file = None if target is None else Path(target)
+    if target is not None and file is not None and (target.endswith("/") or file.is_dir()):
+        return _cue_folder(file, chosen)
     if chosen is None:
         chosen = format_of(file) if file else "table" if sys.stdout.isatty() else "json"
     if null and chosen != "paths":
@@ -298,6 +315,26 @@ def _writer(
     if file is not None:
         return lambda answers: write_file(answers, write, file)
     return lambda answers: write_stdout(answers, write)
+
+
+def _cue_folder(folder: Path, chosen: str | None) -> Callable[[Iterable[SearchResult]], None]:
+    """What writes a file for each video into a folder.
+
+    Raises:
+        UsageError: the format is not one of cues, or the folder is a file.
+    """
+    from vmrtool.errors import UsageError
+    from vmrtool.report.cues import CUE_FILES, write_cue_files
+
+    suffix = f".{chosen}"
+    if suffix not in CUE_FILES:
+        raise UsageError(
+            f"--output {folder}: a folder, not a file",
+            remedy="Name the file itself; only --format vtt and srt write a file for each video.",
+        )
+    if folder.exists() and not folder.is_dir():
+        raise UsageError(f"--output {folder}/: a file, not a folder")
+    return lambda answers: write_cue_files(answers, folder, suffix)
 
 
 @contextmanager

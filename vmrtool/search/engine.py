@@ -1,5 +1,6 @@
 """The searcher: a catalog and a model kept warm, asked one query after another."""
 
+import sys
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection
@@ -10,6 +11,7 @@ from typing import Self
 import torch
 
 from vmrtool.catalog import Catalog
+from vmrtool.catalog.listing import find_video
 from vmrtool.catalog.paths import base64_unless_utf8, display, path_key
 from vmrtool.catalog.rows import StoredWindow, VideoRow
 from vmrtool.config import find_catalog
@@ -284,7 +286,8 @@ class Searcher(Opened):
             per_video: most moments of one video.
             video: look only into videos whose path, path below the indexed folder, or name fits
                 this glob.
-            since: only into those whose files were last changed then or later, ISO 8601.
+            since: only into those whose files were last changed then or later: ISO 8601, or an age
+                such as 7d.
             duration: only into those so long: "MIN-MAX" in seconds, either may be left out.
             among: look only into these contents; they need not be in this archive.
 
@@ -292,6 +295,56 @@ class Searcher(Opened):
             UsageError: the query is empty or holds no word, a number is below 1, or since or
                 duration cannot be read.
         """
+        wanted = video_filter(video, since, duration)
+        chosen = self._chosen(wanted)
+        notes = [f"No video fits {wanted}."] if self._videos and not chosen else []
+        only = None
+        if among is not None:
+            only = {content for content in among if content in chosen}
+        elif self._loaded is not None and len(chosen) < len(self._loaded[1].contents):
+            only = set(chosen)
+        if self._loaded is not None and self._loaded[1].on_gpu and only and wanted != VideoFilter():
+            notes.append(
+                "The shortlist is made on the processor: FAISS's GPU indexes cannot leave "
+                "videos out."
+            )
+        return self._answer(
+            query, chosen, only, notes, top, shortlist, windows_per_video, per_video
+        )
+
+    def ground(self, video: str | Path, query: str, top: int = 5) -> SearchResult:
+        """Finds the moments of one video that a sentence describes; all of it is looked at.
+
+        Args:
+            video: its path, its path below the indexed folder, or its name if that is unique.
+            query: the sentence.
+            top: most moments.
+
+        Raises:
+            UsageError: there is no such video, or nothing of it to be searched; the query is empty
+                or holds no word; top is below 1.
+        """
+        row = find_video(self._catalog, Path(video))
+        content = row.content_hash
+        if content is None or row.path not in {r.path for r in self._videos.get(content, ())}:
+            raise UsageError(
+                f"{row.path}: has no features to be searched by model {self.model}",
+                remedy=f"See why: vmrtool catalog show '{display(path_key(row.path))}'",
+            )
+        return self._answer(query, {content: [row]}, {content}, [], top, 1, sys.maxsize, top)
+
+    def _answer(
+        self,
+        query: str,
+        chosen: dict[str, list[VideoRow]],
+        only: set[str] | None,
+        notes: list[str],
+        top: int,
+        shortlist: int,
+        windows_per_video: int,
+        per_video: int,
+    ) -> SearchResult:
+        """The answer over the chosen videos, of whose contents those of `only` are looked into."""
         began = time.perf_counter()
         words = query_words(query)
         for name, value in (
@@ -302,23 +355,10 @@ class Searcher(Opened):
         ):
             if value < 1:
                 raise UsageError(f"{name} is {value}; it must be at least 1")
-        wanted = video_filter(video, since, duration)
-        chosen = self._chosen(wanted)
-        notes: list[str] = []
         unknown: list[str] = []
         findings = Findings({}, 0)
-        if self._videos and not chosen:
-            notes.append(f"No video fits {wanted}.")
         if self._loaded is not None and chosen:
             model, archive = self._loaded
-            only = None if len(chosen) == len(archive.contents) else set(chosen)
-            if among is not None:
-                only = {content for content in among if content in chosen}
-            if archive.on_gpu and only is not None and wanted != VideoFilter():
-                notes.append(
-                    "The shortlist is made on the processor: FAISS's GPU indexes cannot leave "
-                    "videos out."
-                )
             unknown = model.unknown_words(words)
             if len(words) > model.config.max_words:
                 notes.append(f"Only the first {model.config.max_words} words of the query count.")

@@ -175,6 +175,17 @@ class ShardedSearcher(Opened):
                 {row.path for row in searcher.videos if newest[row.path][1] is not searcher}
             )
 
+    def ground(self, video: str | Path, query: str, top: int = 5) -> SearchResult:
+        """Finds the moments of one video; see `Searcher.ground`."""
+        refused: UsageError | None = None
+        for searcher in self._searchers:
+            try:
+                return searcher.ground(video, query, top)
+            except UsageError as error:
+                refused = refused or error
+        assert refused is not None  # there is at least one catalog
+        raise refused
+
     def evidence(self, moment: Moment, query: str) -> Evidence | None:
         """What the network says of a found moment's whole video; see `Searcher.evidence`."""
         told = (searcher.evidence(moment, query) for searcher in self._searchers)
