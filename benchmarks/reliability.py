@@ -37,6 +37,7 @@ from vmrtool.indexing.pipeline import index
 from vmrtool.search.engine import open_searcher
 
 PATIENCE_S = 120  # for decoding one video: real ones take a while on a busy machine
+MOST_GROWN_MB = 100  # in a soak, from its second third to its last
 MOST_MB = 2000  # of memory, the program, torch and the model included
 
 
@@ -127,9 +128,8 @@ def soak(folder: Path, minutes: float, seed: int) -> None:
         report = index([archive], catalog, lambda: source, workers=2, prune=True)
         names = {path.name for path in archive.iterdir()}
         assert report.seen == len(names) and not report.failed and not report.missing, report
-        with open_searcher(catalog, "blocks", "cpu") as searcher:
-            found = searcher.search(QUERIES[0], top=1000, per_video=1)
-        assert {Path(moment.video).name for moment in found.moments} == names
+        found = all_moments(catalog)
+        assert {Path(video).name for video, *_ in found} == names, "a video is not found"
         figures.append((_resident_mb(), len(os.listdir("/proc/self/fd"))))  # noqa: PTH208
     third = max(1, len(figures) // 3)
     early, late = figures[third - 1 : 2 * third], figures[-third:]
@@ -139,7 +139,17 @@ def soak(folder: Path, minutes: float, seed: int) -> None:
         f"{rounds} rounds, {len(names)} videos at the end: memory {late[-1][0]:.0f} MB, "
         f"{grown:+.1f} MB from the second to the last third; handles {late[-1][1]} ({handles:+d})"
     )
+    index([archive], folder / "fresh.db", lambda: source, workers=2)
+    assert all_moments(folder / "fresh.db") == found, "a fresh catalog answers otherwise"
     assert handles <= 0, "handles are left open"
+    assert grown < MOST_GROWN_MB, "memory grows"
+
+
+def all_moments(catalog: Path) -> list[tuple[str, float, float, float]]:
+    """The best moment of every video, best first, with its score."""
+    with open_searcher(catalog, "blocks", "cpu") as searcher:
+        found = searcher.search(QUERIES[0], top=10_000, shortlist=10_000, per_video=1)
+    return [(moment.video, moment.start, moment.end, moment.score) for moment in found.moments]
 
 
 def _resident_mb() -> float:

@@ -7,8 +7,6 @@ as data only: nothing in them is executed.
 
 import hashlib
 import json
-import os
-import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -16,9 +14,10 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 
 from vmrtool.errors import ModelError, UsageError
+from vmrtool.files import whole
 from vmrtool.grounding.config import GroundingConfig
 from vmrtool.grounding.network import GroundingNetwork
 from vmrtool.grounding.pooling import LENGTHS
@@ -119,16 +118,10 @@ def save_model(path: Path, model: GroundingModel) -> GroundingModel:
         name: tensor.detach().cpu().contiguous()
         for name, tensor in model.network.state_dict().items()
     }
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, part = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    os.close(handle)
-    try:
-        save_file(weights, part, metadata={_KEY: json.dumps(document, sort_keys=True)})
-        Path(part).chmod(0o644)
-        Path(part).replace(path)
-    except BaseException:
-        Path(part).unlink(missing_ok=True)
-        raise
+    # safetensors writes files through one of its own, which a kill would leave behind.
+    data = save(weights, metadata={_KEY: json.dumps(document, sort_keys=True)})
+    with whole(path) as place:
+        place.write_bytes(data)
     return replace(model, name=model.name or _name(path), sha256=_sha256(path))
 
 

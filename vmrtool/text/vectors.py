@@ -81,7 +81,8 @@ def _read_zip(path: Path, words: Container[str] | None, dim: int) -> dict[str, N
                 lines = io.TextIOWrapper(packed, encoding="utf-8", newline="\n")
                 wanted = _All() if words is None else words
                 return _read_lines(lines, f"{path}, {names[0]}", wanted, dim)
-    except (OSError, EOFError, RuntimeError, zipfile.BadZipFile) as error:
+    # Damaged names in an archive are a UnicodeDecodeError, which is a ValueError.
+    except (OSError, EOFError, RuntimeError, ValueError, zipfile.BadZipFile) as error:
         raise DataError(
             f"cannot read word vectors {path}: {error}", remedy="get the archive again"
         ) from error
