@@ -109,9 +109,9 @@ def grounding(run: Path, times: int) -> None:
     if checkpoint is not None:
         models["blocks"] = load_model(checkpoint)
     rng = np.random.default_rng(0)
+    pairs = [(number, 0) for number in range(WINDOWS)]
     for name, model in models.items():
         asked = encode_queries(model, [QUERY])
-        pairs = [(number, 0) for number in range(WINDOWS)]
         for n in (48, 128):
             shape = (WINDOWS, n, model.config.video_dim)
             features = rng.standard_normal(shape, dtype=np.float32).astype(np.float16)
