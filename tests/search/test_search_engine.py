@@ -2,18 +2,23 @@
 
 import json
 import shutil
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from search_catalog import SETTINGS, random_videos, write_catalog, write_model
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from search_catalog import SETTINGS, WORDS, random_videos, write_catalog, write_model
 
 import vmrtool
 from vmrtool.catalog import Catalog
 from vmrtool.catalog.verification import repair, verify
 from vmrtool.errors import CatalogError, MissingError, ModelError, UsageError
+from vmrtool.grounding.network import GroundingNetwork
 from vmrtool.search import pooling
-from vmrtool.search.engine import open_searcher
+from vmrtool.search.engine import Searcher, open_searcher
+from vmrtool.search.index import Part
 from vmrtool.search.result import SearchResult
 
 QUERY = "a person opens the door"
@@ -337,6 +342,67 @@ def test_filters_by_age_and_length_act_before_the_shortlist(db: Path) -> None:
 def test_filters_that_cannot_be_read_are_refused(db: Path, words: dict[str, str]) -> None:
     with vmrtool.open(db) as archive, pytest.raises(UsageError, match="is no "):
         archive.search(QUERY, **words)
+
+
+# Many queries ----------------------------------------------------------------------------------
+
+SENTENCES = st.lists(
+    st.lists(st.sampled_from([*WORDS, "yodels"]), min_size=1, max_size=30).map(" ".join),
+    min_size=1,
+    max_size=26,  # FAISS multiplies matrices from 20 queries on
+)
+
+
+@pytest.fixture(scope="module")
+def many(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Searcher]:
+    """More videos than a shortlist, so that FAISS decides, and some of several windows."""
+    folder = tmp_path_factory.mktemp("many")
+    run = write_model(folder / "run")
+    with open_searcher(write_catalog(folder / "v.db", random_videos(12)), run) as archive:
+        yield archive
+
+
+@settings(deadline=None, max_examples=10)
+@given(queries=SENTENCES, shortlist=st.integers(1, 5), windows=st.integers(1, 2))
+def test_an_answer_does_not_depend_on_what_else_is_asked(
+    many: Searcher, queries: list[str], shortlist: int, windows: int
+) -> None:
+    options = {"shortlist": shortlist, "windows_per_video": windows}
+    together = many.search_many(queries, **options)
+    assert [result.query for result in together] == queries
+    for query, result in zip(queries, together, strict=True):
+        assert timeless(many.search(query, **options)) == timeless(result)
+
+
+def test_a_window_that_several_queries_look_into_is_read_and_encoded_once(
+    db: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read, encoded, asked = [], [], []
+    features, encode = Catalog.features, GroundingNetwork.encode_video
+    find = Part.search
+    with open_searcher(db) as archive:
+        monkeypatch.setattr(
+            Catalog, "features", lambda *key: (read.append(key[1:]), features(*key))[1]
+        )
+        monkeypatch.setattr(
+            GroundingNetwork, "encode_video",
+            lambda network, *shown: (encoded.append(len(shown[0])), encode(network, *shown))[1],
+        )  # fmt: skip
+        monkeypatch.setattr(
+            Part, "search",
+            lambda part, *x, **y: (asked.append(len(x[0])), find(part, *x, **y))[1],
+        )  # fmt: skip
+        results = archive.search_many([QUERY, "the door", "a window"], shortlist=5)
+        assert asked == [3]
+        assert len(read) == len(set(read)) < sum(r.windows_grounded for r in results)
+        once = sum(encoded)
+        read.clear(), encoded.clear()
+        for query in (QUERY, "the door", "a window"):
+            archive.search(query, shortlist=5)
+        assert once < sum(encoded)
+        assert archive.search_many([]) == []
+        with pytest.raises(UsageError):
+            archive.search_many([QUERY, "?"])
 
 
 # Windows kept encoded --------------------------------------------------------------------------

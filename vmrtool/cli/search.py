@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from contextlib import contextmanager
 from enum import StrEnum
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -20,6 +21,9 @@ if TYPE_CHECKING:
 
     from vmrtool.report.moment_files import MomentFolder
     from vmrtool.search.result import SearchResult
+
+
+_TOGETHER = 32  # queries of a file that are answered in one go
 
 
 class Format(StrEnum):
@@ -204,10 +208,15 @@ def search(
             messages.print(f"shortlist: {searcher.index}", style="dim", markup=False)
 
         def answers() -> Iterator[SearchResult]:
-            for text in asked:
-                result = searcher.search(
-                    # Bytes that are not UTF-8 come in as surrogates, which JSON cannot carry.
-                    text.encode("utf-8", "surrogateescape").decode("utf-8", "replace"),
+            # Bytes that are not UTF-8 come in as surrogates, which JSON cannot carry.
+            texts = (
+                text.encode("utf-8", "surrogateescape").decode("utf-8", "replace") for text in asked
+            )
+            # From stdin one at a time: whoever asks may wait for each answer before asking on.
+            size = 1 if queries == "-" else _TOGETHER
+            while some := list(islice(texts, size)):
+                results = searcher.search_many(
+                    some,
                     top=top,
                     shortlist=shortlist,
                     windows_per_video=windows_per_video,
@@ -216,12 +225,13 @@ def search(
                     since=since,
                     duration=duration,
                 )
-                _warn(messages, result)
-                if page is not None:
-                    page.add(result)
-                for folder in folders:
-                    folder.add(result)
-                yield result
+                for result in results:
+                    _warn(messages, result)
+                    if page is not None:
+                        page.add(result)
+                    for folder in folders:
+                        folder.add(result)
+                    yield result
 
         write(answers())
         if page is not None:

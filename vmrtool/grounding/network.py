@@ -5,6 +5,7 @@ width. Masks are boolean, True = real, real positions first; every row has at le
 at padding never changes a result.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import cast
 
@@ -61,6 +62,18 @@ class EncodedQuery:
         words = None if self.words is None else self.words[rows]
         return EncodedQuery(
             self.q[rows], self.q_hat[rows], self.content[rows], self.mask[rows], words
+        )
+
+    @classmethod
+    def join(cls, parts: Sequence["EncodedQuery"]) -> "EncodedQuery":
+        """The queries of several batches one after the other; all of them of one L."""
+        words = [part.words for part in parts if part.words is not None]
+        return cls(
+            torch.cat([part.q for part in parts]),
+            torch.cat([part.q_hat for part in parts]),
+            torch.cat([part.content for part in parts]),
+            torch.cat([part.mask for part in parts]),
+            torch.cat(words) if words else None,
         )
 
 

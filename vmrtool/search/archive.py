@@ -3,20 +3,27 @@
 Nothing here knows of files or catalogs: videos are named by their content.
 """
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from vmrtool.catalog.rows import StoredWindow
-from vmrtool.search.grounding import NMS_IOU, WindowFeatures, encode_queries, ground_windows
+from vmrtool.search.grounding import (
+    NMS_IOU,
+    Queries,
+    WindowFeatures,
+    encode_queries,
+    ground_windows,
+)
 from vmrtool.search.index import Part, VectorIndex
 from vmrtool.search.labels import Model
 from vmrtool.search.merging import Candidate, merge
 from vmrtool.search.pooling import Load, pool_contents
 from vmrtool.search.table import Table, tabulate
-from vmrtool.search.windows import Window
+
+_AT_ONCE = 64  # windows in memory while queries are answered
 
 
 @dataclass(frozen=True)
@@ -106,28 +113,81 @@ class Archive:
             per_video: how many moments of each to give.
             only: the contents to search in; None for all.
         """
-        if self._index is None:
-            return Findings({}, 0)
-        asked = encode_queries(model, [query])
-        vector = asked.vectors[0].float().cpu().numpy()
-        looked_into: list[tuple[int, list[Window]]] = []
-        for video in self._index.shortlist(vector, shortlist, self._allowed(only)):
-            chosen = self._index.best_windows(vector, video, windows_per_video)
-            looked_into.append((video, [self._table.tiles[video][number] for number in chosen]))
-        loaded = [
-            self._load(self.contents[video], *window)
-            for video, windows in looked_into
-            for window in windows
-        ]
-        found = iter(
-            ground_windows(model, loaded, asked, [(number, 0) for number in range(len(loaded))])
+        (findings,) = self.find_many(
+            model,
+            [query],
+            shortlist=shortlist,
+            windows_per_video=windows_per_video,
+            per_video=per_video,
+            only=only,
         )
-        moments = {}
-        for video, windows in looked_into:
-            moments[self.contents[video]] = merge(
-                windows, [next(found) for _ in windows], top=per_video, nms_iou=NMS_IOU
-            )
-        return Findings(moments, len(loaded))
+        return findings
+
+    def find_many(
+        self,
+        model: Model,
+        queries: Sequence[str],
+        *,
+        shortlist: int = 50,
+        windows_per_video: int = 4,
+        per_video: int = 3,
+        only: Collection[str] | None = None,
+    ) -> list[Findings]:
+        """`find` for each of several queries, whose findings do not depend on the others.
+
+        Vectors are compared with all queries at once, and a window that several look into is read
+        and encoded once.
+        """
+        if self._index is None or not queries:
+            return [Findings({}, 0) for _ in queries]
+        asked = encode_queries(model, queries)
+        vectors = asked.vectors.float().cpu().numpy()
+        shortlists = self._index.shortlists(vectors, shortlist, self._allowed(only))
+        looked_into = [
+            {video: self._index.best_windows(vector, video, windows_per_video) for video in videos}
+            for vector, videos in zip(vectors, shortlists, strict=True)
+        ]
+        found = self._ground(model, asked, looked_into)
+        answers = []
+        for query, videos in enumerate(looked_into):
+            moments = {
+                self.contents[video]: merge(
+                    [self._table.tiles[video][number] for number in numbers],
+                    [found[video, number, query] for number in numbers],
+                    top=per_video,
+                    nms_iou=NMS_IOU,
+                )
+                for video, numbers in videos.items()
+            }
+            answers.append(Findings(moments, sum(map(len, videos.values()))))
+        return answers
+
+    def _ground(
+        self, model: Model, asked: Queries, looked_into: Sequence[Mapping[int, Sequence[int]]]
+    ) -> dict[tuple[int, int, int], list[Candidate]]:
+        """What is found by video, number of the window in it, and query.
+
+        `looked_into` has for each query the numbers of the windows of each video. Few windows are
+        in memory at once, however many there are.
+        """
+        queries_of: dict[tuple[int, int], list[int]] = {}
+        for query, videos in enumerate(looked_into):
+            for video, numbers in videos.items():
+                for number in numbers:
+                    queries_of.setdefault((video, number), []).append(query)
+        places = sorted(queries_of)
+        found = {}
+        for start in range(0, len(places), _AT_ONCE):
+            some = places[start : start + _AT_ONCE]
+            windows = [
+                self._load(self.contents[video], *self._table.tiles[video][number])
+                for video, number in some
+            ]
+            pairs = [(at, query) for at, place in enumerate(some) for query in queries_of[place]]
+            candidates = ground_windows(model, windows, asked, pairs)
+            for (at, query), of_pair in zip(pairs, candidates, strict=True):
+                found[*some[at], query] = of_pair
+        return found
 
     def alike(
         self, model: Model, query: str, *, shortlist: int = 50, per_video: int = 3

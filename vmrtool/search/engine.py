@@ -3,7 +3,7 @@
 import sys
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Self
@@ -295,6 +295,29 @@ class Searcher(Opened):
             UsageError: the query is empty or holds no word, a number is below 1, or since or
                 duration cannot be read.
         """
+        (result,) = self.search_many(
+            *([query], top, shortlist, windows_per_video, per_video, video, since, duration),
+            among=among,
+        )
+        return result
+
+    def search_many(
+        self,
+        queries: Sequence[str],
+        top: int = 10,
+        shortlist: int = 50,
+        windows_per_video: int = 4,
+        per_video: int = 3,
+        video: str | None = None,
+        since: str | None = None,
+        duration: str | None = None,
+        *,
+        among: Collection[str] | None = None,
+    ) -> list[SearchResult]:
+        """Answers several queries in one go, each as `search` would, to the last bit.
+
+        Arguments and what is raised are those of `search`. `elapsed_ms` is the mean of all.
+        """
         wanted = video_filter(video, since, duration)
         chosen = self._chosen(wanted)
         notes = [f"No video fits {wanted}."] if self._videos and not chosen else []
@@ -308,8 +331,8 @@ class Searcher(Opened):
                 "The shortlist is made on the processor: FAISS's GPU indexes cannot leave "
                 "videos out."
             )
-        return self._answer(
-            query, chosen, only, notes, top, shortlist, windows_per_video, per_video
+        return self._answers(
+            queries, chosen, only, notes, top, shortlist, windows_per_video, per_video
         )
 
     def ground(self, video: str | Path, query: str, top: int = 5) -> SearchResult:
@@ -331,11 +354,14 @@ class Searcher(Opened):
                 f"{row.path}: has no features to be searched by model {self.model}",
                 remedy=f"See why: vmrtool catalog show '{display(path_key(row.path))}'",
             )
-        return self._answer(query, {content: [row]}, {content}, [], top, 1, sys.maxsize, top)
+        (result,) = self._answers(
+            [query], {content: [row]}, {content}, [], top, 1, sys.maxsize, top
+        )
+        return result
 
-    def _answer(
+    def _answers(
         self,
-        query: str,
+        queries: Sequence[str],
         chosen: dict[str, list[VideoRow]],
         only: set[str] | None,
         notes: list[str],
@@ -343,10 +369,10 @@ class Searcher(Opened):
         shortlist: int,
         windows_per_video: int,
         per_video: int,
-    ) -> SearchResult:
-        """The answer over the chosen videos, of whose contents those of `only` are looked into."""
+    ) -> list[SearchResult]:
+        """Answers over the chosen videos, of whose contents those of `only` are looked into."""
         began = time.perf_counter()
-        words = query_words(query)
+        words = [query_words(query) for query in queries]
         for name, value in (
             ("top", top),
             ("shortlist", shortlist),
@@ -355,23 +381,42 @@ class Searcher(Opened):
         ):
             if value < 1:
                 raise UsageError(f"{name} is {value}; it must be at least 1")
-        unknown: list[str] = []
-        findings = Findings({}, 0)
+        every = [Findings({}, 0) for _ in queries]
         if self._loaded is not None and chosen:
             model, archive = self._loaded
-            unknown = model.unknown_words(words)
-            if len(words) > model.config.max_words:
-                notes.append(f"Only the first {model.config.max_words} words of the query count.")
-            if isinstance(model, LabelModel) and (far := model.note(query)) is not None:
-                notes.append(far)
-            findings = archive.find(
+            every = archive.find_many(
                 model,
-                query,
+                queries,
                 shortlist=shortlist,
                 windows_per_video=windows_per_video,
                 per_video=per_video,
                 only=only,
             )
+        results = [
+            self._result(query, heard, findings, chosen, top, notes)
+            for query, heard, findings in zip(queries, words, every, strict=True)
+        ]
+        share = (time.perf_counter() - began) * 1000.0 / max(1, len(queries))
+        return [replace(result, elapsed_ms=share) for result in results]
+
+    def _result(
+        self,
+        query: str,
+        words: list[str],
+        findings: Findings,
+        chosen: dict[str, list[VideoRow]],
+        top: int,
+        notes: list[str],
+    ) -> SearchResult:
+        """A query's findings, ranked over all videos, with what there is to say of its words."""
+        notes, unknown = list(notes), []
+        if self._loaded is not None and chosen:
+            model, _ = self._loaded
+            unknown = model.unknown_words(words)
+            if len(words) > model.config.max_words:
+                notes.append(f"Only the first {model.config.max_words} words of the query count.")
+            if isinstance(model, LabelModel) and (far := model.note(query)) is not None:
+                notes.append(far)
         found = [
             (candidate, row)
             for content, candidates in findings.moments.items()
@@ -386,7 +431,7 @@ class Searcher(Opened):
             videos_searched=sum(map(len, chosen.values())),
             shortlisted=sum(len(chosen[content]) for content in findings.moments),
             windows_grounded=findings.windows_grounded,
-            elapsed_ms=(time.perf_counter() - began) * 1000.0,
+            elapsed_ms=0.0,
             moments=tuple(_moment(rank, *pair) for rank, pair in enumerate(found[:top], start=1)),
             unknown_words=tuple(unknown),
             notes=tuple(notes),

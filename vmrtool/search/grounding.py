@@ -81,13 +81,22 @@ def batch_size(device: torch.device) -> int:
 
 @torch.inference_mode()
 def encode_queries(model: Model, queries: Sequence[str]) -> Queries:
-    """Encodes queries; words the model does not know become `<unk>`."""
+    """Encodes queries, at least one; words the model does not know become `<unk>`."""
     if isinstance(model, LabelModel):
-        rows = np.stack([model.query_vector(query) for query in queries])
-        return Queries(None, torch.from_numpy(rows))
+        likenesses = np.stack([model.query_vector(query) for query in queries])
+        return Queries(None, torch.from_numpy(likenesses))
     words, mask = pad_words([model.words(query) for query in queries], model.config.max_words)
-    encoded = model.network.encode_query(words.to(model.device), mask.to(model.device))
-    return Queries(encoded, model.network.retrieval.query_vector(encoded.content, encoded.mask))
+    size = batch_size(model.device)
+    parts, vectors = [], []
+    for start in range(0, len(queries), size):
+        # One shape here as well: rows without a query repeat the batch's first.
+        rows = [row if row < len(queries) else start for row in range(start, start + size)]
+        encoded = model.network.encode_query(
+            words[rows].to(model.device), mask[rows].to(model.device)
+        )
+        parts.append(encoded)
+        vectors.append(model.network.retrieval.query_vector(encoded.content, encoded.mask))
+    return Queries(EncodedQuery.join(parts), torch.cat(vectors)[: len(queries)])
 
 
 def cut(

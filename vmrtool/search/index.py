@@ -1,6 +1,6 @@
 """The vector index of an archive: FAISS, inner products, best stretch of a video first."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -45,30 +45,38 @@ class Part:
 
     def search(
         self,
-        query: NDArray[np.float32],
+        queries: NDArray[np.float32],
         reach: int,
         searched: NDArray[np.bool_] | None,
         effort: int,
         *,
         filtered: bool,
-    ) -> tuple[NDArray[np.float32], NDArray[np.int64], bool]:
-        """The scores and numbers of the `reach` vectors that fit a query best; whether so many.
+    ) -> Iterator[tuple[NDArray[np.float32], NDArray[np.int64], bool]]:
+        """For each query the scores and numbers of the `reach` best vectors; whether so many.
 
-        `searched` (n,) says which to look at, None for all; with `filtered` only few may be left.
-        An index that looks at a part of its vectors looks at `effort` times as many as it need.
+        `queries` (Q, d) are unit vectors. `searched` (n,) says which vectors to look at, None for
+        all; with `filtered` only few may be left. An index that looks at a part of its vectors
+        looks at `effort` times as many as it need.
         """
-        if self.on_gpu is not None and not filtered and effort == 1 and reach <= _GPU_REACH:
-            # There nothing can be left out before; the few that are not searched are dropped.
-            scores, found = self.on_gpu.search(query[None], reach)
-        else:
-            scores, found = self.index.search(
-                query[None], reach, params=self._parameters(searched, effort)
-            )
-        full = bool((found[0] >= 0).all())
-        # A file may hold any number.
-        known = (found[0] >= 0) & (found[0] < len(self.rows))
-        known[known] = self.rows[found[0][known]] >= 0
-        return scores[0][known], found[0][known], full
+        # Last bits of FAISS's products depend on how many queries there are. They decide nothing
+        # where all is compared, but else which lists are looked into.
+        together = len(queries) if self.factory.exact else 1
+        on_gpu = self.on_gpu if not filtered and effort == 1 and reach <= _GPU_REACH else None
+        for start in range(0, len(queries), together):
+            some = queries[start : start + together]
+            if on_gpu is not None:
+                # There nothing can be left out before; the few that are not searched are dropped.
+                scores, found = on_gpu.search(some, reach)
+            else:
+                scores, found = self.index.search(
+                    some, reach, params=self._parameters(searched, effort)
+                )
+            for row in range(len(some)):
+                full = bool((found[row] >= 0).all())
+                # A file may hold any number.
+                known = (found[row] >= 0) & (found[row] < len(self.rows))
+                known[known] = self.rows[found[row][known]] >= 0
+                yield scores[row][known], found[row][known], full
 
     def all_seen(self, effort: int) -> bool:
         """Whether a search with so much effort can miss nothing, or little that it could find."""
@@ -126,23 +134,32 @@ class VectorIndex:
         before any is counted. Which are found may depend on the index; their order, and who comes
         first of equals, does not.
         """
+        return self.shortlists(query[None], videos, allowed)[0]
+
+    def shortlists(
+        self, queries: NDArray[np.float32], videos: int, allowed: NDArray[np.bool_] | None = None
+    ) -> list[list[int]]:
+        """`shortlist` of each of several queries (Q, d), which does not depend on the others."""
         count = len(self._bounds) - 1
         eligible = np.arange(count) if allowed is None else np.flatnonzero(allowed)
+        of_query = [eligible] * len(queries)
         if len(eligible) > videos:
-            eligible = np.concatenate(
-                [self._candidates(k, query, videos, allowed) for k in range(len(self._parts))]
-            )
-        ranked = sorted((-self.likeness(query, int(video)), int(video)) for video in eligible)
-        return [video for _, video in ranked[:videos]]
+            found = [self._candidates(k, queries, videos, allowed) for k in range(len(self._parts))]
+            of_query = [np.concatenate(parts) for parts in zip(*found, strict=True)]
+        shortlists = []
+        for query, candidates in zip(queries, of_query, strict=True):
+            ranked = sorted((-self.likeness(query, int(video)), int(video)) for video in candidates)
+            shortlists.append([video for _, video in ranked[:videos]])
+        return shortlists
 
     def _candidates(
         self,
         number: int,
-        query: NDArray[np.float32],
+        queries: NDArray[np.float32],
         videos: int,
         allowed: NDArray[np.bool_] | None,
-    ) -> NDArray[np.int64]:
-        """Videos of one part among which its best are, as far as the index finds them."""
+    ) -> list[NDArray[np.int64]]:
+        """Videos of one part among which each query's best are, as far as the index finds them."""
         part, searched = self._parts[number], self._searched[number]
         if allowed is not None:
             searched = searched.copy()
@@ -150,25 +167,31 @@ class VectorIndex:
         total = int(searched.sum())
         chosen = None if total == len(searched) else searched
         wanted = videos if part.factory.exact else _SPARE * videos
-        reach, effort = min(total, max(_FIRST_REACH, wanted)), 1
-        while reach:
-            scores, found, full = part.search(
-                query, reach, chosen, effort, filtered=allowed is not None or reach == total
-            )
-            # A video's first hit is its best stretch.
-            distinct, place = np.unique(self._video_of[part.rows[found]], return_index=True)
-            done = len(found) == total or (part.all_seen(effort) and (reach == total or not full))
-            bar = -np.inf
-            if len(distinct) >= wanted:
-                bar = scores[np.sort(place)[wanted - 1]] - _ROUNDING
-                done = done or not full or bool(scores[-1] < bar)
-            if done:
-                return distinct[~(scores[place] < bar)]
-            if full and reach < total:
-                reach = min(total, 8 * reach)
-            else:
-                effort *= 4
-        return np.zeros(0, np.int64)
+        candidates = [np.zeros(0, np.int64) for _ in queries]
+        first_reach = min(total, max(_FIRST_REACH, wanted))
+        # Queries that have to be asked yet, by reach and effort.
+        waiting = {(first_reach, 1): list(range(len(queries)))} if total else {}
+        while waiting:
+            (reach, effort), asked = waiting.popitem()
+            filtered = allowed is not None or reach == total
+            found_for = part.search(queries[asked], reach, chosen, effort, filtered=filtered)
+            for query, (scores, found, full) in zip(asked, found_for, strict=True):
+                # A video's first hit is its best stretch.
+                distinct, place = np.unique(self._video_of[part.rows[found]], return_index=True)
+                done = len(found) == total or (
+                    part.all_seen(effort) and (reach == total or not full)
+                )
+                bar = -np.inf
+                if len(distinct) >= wanted:
+                    bar = scores[np.sort(place)[wanted - 1]] - _ROUNDING
+                    done = done or not full or bool(scores[-1] < bar)
+                if done:
+                    candidates[query] = distinct[~(scores[place] < bar)]
+                elif full and reach < total:
+                    waiting.setdefault((min(total, 8 * reach), effort), []).append(query)
+                else:
+                    waiting.setdefault((reach, 4 * effort), []).append(query)
+        return candidates
 
     def likeness(self, query: NDArray[np.float32], video: int) -> float:
         """The cosine of a video's best stretch with a query, which orders the shortlist."""

@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
-from typing import overload
+from typing import Any, overload
 
 import torch
 
@@ -190,6 +190,13 @@ class ShardedSearcher(Opened):
         """What the network says of a found moment's whole video; see `Searcher.evidence`."""
         told = (searcher.evidence(moment, query) for searcher in self._searchers)
         return next((evidence for evidence in told if evidence is not None), None)
+
+    def search_many(self, queries: Sequence[str], *limits: Any, **more: Any) -> list[SearchResult]:
+        """Answers several queries, one after the other, each as `search` would.
+
+        Each is shortlisted over all catalogs and looked into in each, so there is less to share.
+        """
+        return [self.search(query, *limits, **more) for query in queries]
 
     def search(
         self,
