@@ -126,7 +126,7 @@ STEPS = {
 
 
 @settings(
-    deadline=None, max_examples=8, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    deadline=None, max_examples=6, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 @given(
     st.lists(st.tuples(st.sampled_from(sorted(STEPS)), st.sampled_from(NAMES)), max_size=4),
@@ -161,7 +161,7 @@ def test_whatever_happened_to_the_catalog_the_answer_is_that_of_an_index_made_af
 
 
 @settings(
-    deadline=None, max_examples=4, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    deadline=None, max_examples=3, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 @given(st.permutations(NAMES[:7]), st.sampled_from(NAMES[:7]), st.sampled_from(EXACT_ENOUGH[:2]))
 def test_neither_the_order_of_indexing_nor_a_video_removed_shows_in_the_others(

@@ -95,7 +95,10 @@ def search(
     nprobe: Annotated[
         int | None,
         typer.Option(
-            metavar="N", min=1, help="Of an IVF index: lists to look into.", show_default="1 in 32"
+            metavar="N",
+            min=1,
+            help="Of an IVF index: lists to look into.",
+            show_default="an eighth",
         ),
     ] = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",

@@ -67,7 +67,7 @@ def open_searcher(
         device: "auto", "cpu", "cuda" or "cuda:N".
         index_factory: the index that makes the shortlist, as FAISS writes it, for example
             "IVF4096,SQ8"; None chooses by the number of vectors.
-        nprobe: into how many of an IVF index's lists a query looks; None for a 32nd.
+        nprobe: into how many of an IVF index's lists a query looks; None for an eighth.
         keep_encoded: whether windows are kept as the network reads them before it is asked, which
             a query then need not wait for; remembered by the catalog; None for what it remembers.
         on_vectors: is told how many of how many videos have their vectors made.

@@ -12,7 +12,7 @@ from vmrtool.search.factory import EXACT, Factory
 
 _FIRST_REACH = 1024  # vectors asked for at first; more where they belong to too few videos
 _GPU_REACH = 2048  # as many as FAISS's GPU indexes give
-_SPARE = 2  # videos that an index of codes is asked for, for each that is wanted
+_SPARE = 4  # videos that an index of codes is asked for, for each that is wanted
 _ROUNDING = 1e-5  # by so much one cosine, computed in two ways, may differ
 
 Vectors = Callable[[int, int], NDArray[np.float32]]
