@@ -164,6 +164,7 @@ class Answering:
     """Stands in for an open archive, with one answer for every query."""
 
     notes = ()
+    index = None
 
     def __init__(self, answer: SearchResult) -> None:
         self._answer = answer
@@ -174,8 +175,8 @@ class Answering:
     def __exit__(self, *_: object) -> None:
         pass
 
-    def search(self, query: str, **_: object) -> SearchResult:
-        return self._answer
+    def search_many(self, queries: list[str], **_: object) -> list[SearchResult]:
+        return [self._answer for _ in queries]
 
 
 def stdout_of(monkeypatch: pytest.MonkeyPatch, answer: SearchResult, *words: str) -> str:

@@ -50,7 +50,7 @@ def test_every_known_form_can_be_trained_filled_and_asked_for_some_only(text: st
     index.add(vectors)
     part = Part(index, factory, np.arange(300), lambda low, high: vectors[low:high], factory.lists)
     some = rng.random(300) < 0.3
-    _, found, full = part.search(vectors[0], int(some.sum()), some, 1, filtered=True)
+    ((_, found, full),) = part.search(vectors[:1], int(some.sum()), some, 1, filtered=True)
     assert some[found].all() and len(found) > 0.9 * some.sum()
     assert full or text.startswith("HNSW")
 
