@@ -20,7 +20,7 @@ PAGES = {
     "benchmarks/README.md": "zoo/benchmarks.md",
     "CHANGELOG.md": "zoo/changelog.md",
 }
-LINK = re.compile(r"(\]\()([^)#\s]+)((?:#[^)\s]*)?\))")
+LINK = re.compile(r"\[((?:[^\[\]]|\[[^\[\]]*\])*)\]\(([^)#\s]+)(#[^)\s]*)?\)")
 
 
 def on_files(files: Any, config: Any) -> Any:
@@ -38,13 +38,13 @@ def on_page_markdown(markdown: str, page: Any, config: Any, files: Any) -> str:
     source = places.get(here, f"docs/{here}")
 
     def turned(found: re.Match[str]) -> str:
-        target = found[2]
+        text, target, anchor = found[1], found[2], found[3] or ""
         if re.match(r"[a-z]+:", target):
             return found[0]
         path = posixpath.normpath(posixpath.join(posixpath.dirname(source), target))
         place = PAGES.get(path) or path.removeprefix("docs/")
         if path not in PAGES and not path.startswith("docs/"):
-            return f"{found[1]}index.md)"
-        return f"{found[1]}{posixpath.relpath(place, posixpath.dirname(here) or '.')}{found[3]}"
+            return text
+        return f"[{text}]({posixpath.relpath(place, posixpath.dirname(here) or '.')}{anchor})"
 
     return LINK.sub(turned, markdown)

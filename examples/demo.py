@@ -22,7 +22,7 @@ console = Console()
 def vmrtool(*arguments: str, capture: bool = False) -> str:
     """Run `vmrtool ARGUMENTS`, showing the command; its stdout where `capture` is asked for."""
     shown = " ".join(f'"{a}"' if " " in a else a for a in arguments)
-    console.print(f"\n[bold]$ vmrtool {shown}[/]", highlight=False)
+    console.print(f"\n[bold]$ vmrtool {shown}[/]", highlight=False, soft_wrap=True)
     done = subprocess.run(
         [sys.executable, "-m", "vmrtool", *arguments],
         stdout=subprocess.PIPE if capture else None,

@@ -8,7 +8,8 @@ import pytest
 
 from vmrtool.addresses import Address, as_path
 from vmrtool.catalog.paths import absolute, display, from_key, path_key, relative_key
-from vmrtool.errors import UsageError
+from vmrtool.errors import MediaError, UsageError
+from vmrtool.media.probe import probe
 
 
 @pytest.mark.parametrize(
@@ -36,7 +37,7 @@ def test_it_has_the_parts_of_a_path() -> None:
     assert absolute("s3://bucket/a/") == address.parent != absolute("s3://bucket/A")
     assert relative_key(b"s3://bucket", path_key(address)) == b"a/b.MP4"
     assert len({address, absolute("s3://bucket/a/b.MP4")}) == 1
-    assert absolute("https://host/ü ?".rstrip(" ?")).as_uri() == "https://host/%C3%BC"
+    assert absolute("https://host/ü").as_uri() == "https://host/%C3%BC"
 
 
 def test_other_paths_are_what_they_were() -> None:
@@ -61,6 +62,12 @@ def test_secrets_are_refused_and_not_repeated(text: str) -> None:
         absolute(text)
     assert "secret@" not in str(caught.value) and "=secret" not in str(caught.value)
     assert caught.value.remedy
+
+
+def test_a_decoder_gets_no_address() -> None:
+    with pytest.raises(MediaError, match=r"s3://bucket/a\.mp4: in a store") as caught:
+        probe(absolute("s3://bucket/a.mp4"))
+    assert "relocate" in str(caught.value.remedy)
 
 
 def test_a_key_in_s3_may_hold_a_question_mark() -> None:

@@ -2,6 +2,7 @@
 
     import vmrtool
 
+    vmrtool.index("videos", backbone="i3d")
     with vmrtool.open("vmrtool.db") as archive:
         for moment in archive.search("person pours ingredients").moments:
             print(moment.video, moment.start, moment.end, moment.score)
@@ -14,8 +15,12 @@ from typing import TYPE_CHECKING, Any
 from vmrtool.errors import VmrtoolError
 
 if TYPE_CHECKING:
+    from vmrtool.api import index, load_model
     from vmrtool.features.backbones import load_backbone
+    from vmrtool.grounding.checkpoint import GroundingModel
+    from vmrtool.indexing.report import IndexReport
     from vmrtool.search.engine import Searcher
+    from vmrtool.search.grounding import ground
     from vmrtool.search.result import Moment, SearchResult
     from vmrtool.search.shards import ShardedSearcher
     from vmrtool.search.shards import open_archive as open
@@ -23,22 +28,32 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 __all__ = [
+    "GroundingModel",
+    "IndexReport",
     "Moment",
     "SearchResult",
     "Searcher",
     "ShardedSearcher",
     "VmrtoolError",
     "__version__",
+    "ground",
+    "index",
     "load_backbone",
+    "load_model",
     "open",
 ]
 
 _HOMES = {
+    "GroundingModel": ("vmrtool.grounding.checkpoint", "GroundingModel"),
+    "IndexReport": ("vmrtool.indexing.report", "IndexReport"),
     "Moment": ("vmrtool.search.result", "Moment"),
     "SearchResult": ("vmrtool.search.result", "SearchResult"),
     "Searcher": ("vmrtool.search.engine", "Searcher"),
     "ShardedSearcher": ("vmrtool.search.shards", "ShardedSearcher"),
+    "ground": ("vmrtool.search.grounding", "ground"),
+    "index": ("vmrtool.api", "index"),
     "load_backbone": ("vmrtool.features.backbones", "load_backbone"),
+    "load_model": ("vmrtool.api", "load_model"),
     "open": ("vmrtool.search.shards", "open_archive"),
 }
 

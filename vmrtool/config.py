@@ -41,6 +41,11 @@ def find_catalog(explicit: Path | None = None, *, create: bool = False) -> Path:
     )
 
 
+def default_workers() -> int:
+    """Videos decoded at once where nothing is said."""
+    return min(8, os.cpu_count() or 1)
+
+
 def mirror() -> Path | str | None:
     """What $VMRTOOL_ASSETS names: a folder with assets, or a base URL; None where it is unset."""
     named = os.environ.get(ASSETS_VARIABLE)

@@ -1,5 +1,6 @@
 """Files that are there whole or not at all."""
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -25,3 +26,8 @@ def whole(path: Path, *, mark: str = "part") -> Iterator[Path]:
         # A full or vanished disk must not hide why the block failed.
         with suppress(OSError):
             place.unlink(missing_ok=True)
+
+
+def safe_name(text: str, longest: int) -> str:
+    """Text as a part of a file name that any file system takes, of at most `longest` bytes."""
+    return re.sub(r"[^\w.-]+", "_", text).encode()[:longest].decode("utf-8", "ignore")

@@ -3,6 +3,8 @@
 import json
 import re
 import shlex
+import subprocess
+import sys
 from collections.abc import Iterator
 from dataclasses import fields
 from pathlib import Path
@@ -104,6 +106,17 @@ def test_a_broken_link_is_seen(tmp_path: Path) -> None:
     assert broken_links(page) == ["#three", "none.md"]
 
 
+def test_the_site_is_built_without_a_warning(tmp_path: Path) -> None:
+    pytest.importorskip("material", reason="mkdocs-material is not installed")
+    command = [sys.executable, "-m", "mkdocs", "build", "--strict", "-d", str(tmp_path / "site")]
+    done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    page = (tmp_path / "site" / "how-to" / "scripts.html").read_text(encoding="utf-8")
+    assert "<code>examples/search.sh</code>" in page  # what is not in the site is no link there
+    assert 'href="../formats.html#vmrtoolsearch1"' in page
+    assert (tmp_path / "site" / "images" / "concepts.svg").is_file()
+
+
 # Commands --------------------------------------------------------------------------------------
 
 
@@ -134,7 +147,8 @@ def mistakes(words: list[str]) -> list[str]:
 
 
 def options_of(command: Any) -> set[str]:
-    names = {name for option in command.params for name in option.opts if name.startswith("-")}
+    named = (name for option in command.params for name in (*option.opts, *option.secondary_opts))
+    names = {name for name in named if name.startswith("-")}
     return names | {"--help", "-h", *ANYWHERE}
 
 
@@ -162,6 +176,19 @@ def test_wrong_commands_are_seen() -> None:
     assert [mistakes(words) for words in commands_in(text)] == [
         ["shew"], [], [], ["serach"], ["--fast"], [], [],
     ]  # fmt: skip
+
+
+def without_help(command: Any, name: str) -> list[str]:
+    """The commands and options below `name` that do not say what they are."""
+    found = [] if command.help else [name]
+    found += [f"{name} {option.name}" for option in command.params if not option.help]
+    for word, below in getattr(command, "commands", {}).items():
+        found += without_help(below, f"{name} {word}")
+    return found
+
+
+def test_every_command_and_option_has_help() -> None:
+    assert without_help(COMMANDS, "vmrtool") == []
 
 
 @pytest.mark.parametrize("page", ["guide.md", "formats.md", "models.md", "scaling.md"])
@@ -257,7 +284,10 @@ def test_a_schema_refuses_what_it_does_not_say() -> None:
 def test_examples_are_json() -> None:
     for language, block in FENCED.findall(text_of("formats.md") + text_of("guide.md")):
         if language == "json":
-            assert json.loads(block)
+            example = json.loads(block)
+            assert example
+            if "schema" in example:
+                assert_valid(example)
 
 
 def test_index_and_search() -> None:
@@ -323,6 +353,7 @@ def catalog(tmp_path: Path) -> Path:
             file = FoundFile(tmp_path / name, tmp_path, 1, 1)
             opened.set_failure(file, None, FileFacts(), extractor, stage="open", error="empty")
         opened.mark_missing([row for row in opened.videos() if row.path.name == "gone.mp4"])
+    path.with_name(path.name + "-index-1").write_bytes(b"an index of vectors")
     return path
 
 
@@ -482,7 +513,11 @@ def test_demo(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert told | {"directory": ""} == shown | {"directory": ""}
     rows = (tmp_path / "queries.jsonl").read_text(encoding="utf-8").splitlines()
     assert_documented("Data sets", json.loads(rows[0]))
-    [row] = [b for kind, b in FENCED.findall(text_of("formats.md")) if kind == "json"]
+    [row] = [
+        block
+        for kind, block in FENCED.findall(text_of("formats.md"))
+        if kind == "json" and '"event"' in block
+    ]
     assert json.loads(row) == json.loads(rows[0])
 
 

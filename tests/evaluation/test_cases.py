@@ -96,9 +96,10 @@ def test_a_models_cases(archive: tuple[Path, Path], run: Path, tmp_path: Path) -
     for card, case in zip(cards, index["cases"], strict=True):
         assert case["vid"] in card.all("h3")[0].text and "The video is not here." in card.text
         assert f"{case['answers'][0]['IoU']:.2f}" in card.all("dl")[0].text
-        assert len(card.all("rect", class_="truth")) == len(case["truth"])
-        assert len(card.all("rect", class_="found")) == len(case["answers"][0]["moments"])
-        assert len(card.all("path", class_="curve")) == 2
+        line = card.all("svg", class_="line")[0]
+        assert len(line.all("rect", class_="truth")) == len(case["truth"])
+        assert len(line.all("rect", class_="found")) == len(case["answers"][0]["moments"])
+        assert len(line.all("path", class_="curve")) == 2
     # The same again, to the byte, in the same place as well.
     assert draw(tmp_path / "new" / "cases") == index == draw(tmp_path / "second")
     for name in pictures:
@@ -171,6 +172,14 @@ def test_where_the_data_set_says_the_video_is(
         assert case["video"] == str(video)
         assert (case["curves"] is None) == (features == [])
         assert case["answers"][-1]["method"] == "theirs"
+        # Methods are told apart on the page as well.
+        (card,) = parse((tmp_path / "out" / "cases.html").read_text()).all("article")
+        own = [f"m{place}" for place in range(len(case["answers"]))]
+        for kind, answer in zip(own, case["answers"], strict=True):
+            (key,) = card.all("span", class_=kind)
+            assert key.text == answer["method"]
+            line = card.all("svg", class_="line")[0]
+            assert len(line.all("rect", class_=kind)) == len(answer["moments"])
 
 
 def predictions(folder: Path, row: dict) -> Path:

@@ -382,13 +382,16 @@ def test_the_same_catalog_as_on_disk(
 
     ask = ["search", "red circle", "--top", "2", "--per-video", "1", "--device", "cpu"]
     page, clips = tmp_path / "page.html", tmp_path / "clips"
-    found = run(*ask, "--catalog", there, "--html", page, "--clips", clips)
+    found = run(
+        *(*ask, "--catalog", there, "--html", page),
+        *("--clips", clips, "--thumbnails", tmp_path / "pictures"),
+    )
     moments = json.loads(found.stdout)["moments"]
     videos = [moment["video"] for moment in moments]
     assert sorted(videos) == [f"{archive.root}/0.mp4", f"{archive.root}/1.mp4"]
     local = json.loads(run(*ask, "--catalog", here).stdout)["moments"]
     assert [(m["start"], m["score"]) for m in moments] == [(m["start"], m["score"]) for m in local]
-    assert len(list(clips.glob("*.mp4"))) == 2
+    assert len(list(clips.glob("*.mp4"))) == 2 == len(list((tmp_path / "pictures").iterdir()))
     assert page.read_text().count("This video is in a store") == 2
     assert archive.root in run(*ask, "--catalog", there, "--format", "edl").stdout
     one = run("search", "red", "--catalog", there, "--video", "*/1.mp4", "--format", "paths")

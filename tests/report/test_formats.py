@@ -3,6 +3,7 @@
 import base64
 import csv
 import io
+import json
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,9 +13,12 @@ import av
 import m3u8
 import opentimelineio
 import pytest
+from typer.testing import CliRunner
 from video_clips import write_video
 
+from vmrtool.cli import app
 from vmrtool.errors import UsageError
+from vmrtool.report.cues import write_cue_files
 from vmrtool.report.formats import FORMATS, format_of
 from vmrtool.report.paths import write_paths_null
 from vmrtool.search.result import Moment, SearchResult
@@ -114,6 +118,88 @@ def test_cues_letter_by_letter(name: str) -> None:
     assert written(name, ONE) == GOLDEN_ONE[name]
 
 
+JSON = """\
+{
+  "schema": "vmrtool.search/1",
+  "query": "opens a door, then <waves>",
+  "model": "charades",
+  "catalog": "/a/vmrtool.db",
+  "videos_searched": 2,
+  "shortlisted": 2,
+  "windows_grounded": 2,
+  "elapsed_ms": 1.5,
+  "moments": [
+    {
+      "rank": 1,
+      "video": "/a/kitchen/AO8RW.mp4",
+      "start": 3.04,
+      "end": 12.96,
+      "score": 0.875,
+      "similarity": -0.5,
+      "grounding": 0.03
+    },
+    {
+      "rank": 3,
+      "video": "/a/kitchen/AO8RW.mp4",
+      "start": 0.5,
+      "end": 2.0,
+      "score": 0.25,
+      "similarity": 0.125,
+      "grounding": 0.01
+    }
+  ]
+}
+"""
+TABLE = """\
+“opens a door, then <waves>”
+#   video                       from          to   score
+─────────────────────────────────────────────────────────────────
+1   /a/kitchen/AO8RW.mp4   0:00:03.0   0:00:13.0   0.875 ███████
+3   /a/kitchen/AO8RW.mp4   0:00:00.5   0:00:02.0   0.250 ██
+model charades · 2 videos searched · 2 shortlisted · 2 windows grounded · 2 ms
+"""
+
+
+class Answering:
+    """Stands in for an open archive, with one answer for every query."""
+
+    notes = ()
+    index = None
+
+    def __init__(self, answer: SearchResult) -> None:
+        self._answer = answer
+
+    def __enter__(self) -> "Answering":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
+    def search_many(self, queries: list[str], **_: object) -> list[SearchResult]:
+        return [self._answer for _ in queries]
+
+
+def stdout_of(monkeypatch: pytest.MonkeyPatch, answer: SearchResult, *words: str) -> str:
+    monkeypatch.setattr("vmrtool.search.shards.open_archive", lambda *_, **__: Answering(answer))
+    done = CliRunner().invoke(app, ["search", "door", *words], env={"COLUMNS": "80"})
+    assert done.exit_code == 0, done.output
+    return done.stdout
+
+
+@pytest.mark.parametrize("name", [*GOLDEN, *GOLDEN_ONE])
+def test_stdout_letter_by_letter(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    answer, wanted = (ONE, GOLDEN_ONE) if name in GOLDEN_ONE else (ALL, GOLDEN)
+    assert stdout_of(monkeypatch, answer, "--format", name) == wanted[name]
+
+
+def test_json_and_table_on_stdout_letter_by_letter(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert stdout_of(monkeypatch, ONE) == stdout_of(monkeypatch, ONE, "--json") == JSON
+    line = json.dumps(json.loads(JSON)) + "\n"
+    assert stdout_of(monkeypatch, ONE, "--format", "jsonl") == line
+    table = stdout_of(monkeypatch, ONE, "--format", "table")
+    assert [row.rstrip() for row in table.splitlines()] == TABLE.splitlines()
+
+
 def test_nothing_found_is_a_file_without_moments() -> None:
     empty = {name: written(name, result()) for name in FORMATS if name not in ("json", "jsonl")}
     head = GOLDEN["csv"].splitlines(keepends=True)[0]
@@ -153,6 +239,7 @@ def test_cues_of_several_videos_are_refused_before_anything_is_written() -> None
         with pytest.raises(UsageError, match="2") as refused:
             FORMATS[name].write([ALL], out)
         assert "--video '/a/kitchen/AO8RW.mp4'" in str(refused.value.remedy)
+        assert "--output cues/" in str(refused.value.remedy)
         assert out.getvalue() == ""
 
 
@@ -261,12 +348,57 @@ def test_json_steers_no_terminal(name: bytes) -> None:
 def test_cues_are_read_by_libavformat(name: str, tmp_path: Path) -> None:
     file = tmp_path / f"cues.{name}"
     file.write_text(written(name, ONE), encoding="utf-8")
-    with av.open(file) as container:
+    assert [cue[:2] for cue in read_cues(file)] == [(0.5, 2.0), (3.04, 12.96)]
+
+
+@pytest.mark.parametrize("suffix", [".vtt", ".srt"])
+def test_a_folder_has_the_cues_of_each_video(suffix: str, tmp_path: Path) -> None:
+    twin = Moment(4, "/b/Hall.mkv", 7.0, 8.0, 0.2, 0.1, 0.01)
+    other = result(twin, LATE, query="sits down")
+    write_cue_files([ALL, other], tmp_path / "new", suffix)
+    files = sorted((tmp_path / "new").iterdir())
+    assert [file.name for file in files] == [
+        f"AO8RW{suffix}", f"Hall-2{suffix}", f"hall{suffix}",
+    ]  # fmt: skip
+    starts = [[start for start, _, _ in read_cues(file)] for file in files]
+    assert starts == [[0.5, 3.04], [7.0], [3600.0, 3600.0]]
+    [first, second] = read_cues(files[2])
+    assert first[2].startswith("2. opens a door") and second[2] == "2. sits down (0.500)"
+    assert files[0].read_text("utf-8") == GOLDEN_ONE[suffix[1:]]
+    write_cue_files([result()], tmp_path / "none", suffix)
+    assert list((tmp_path / "none").iterdir()) == []
+
+
+@NAMES
+def test_cue_files_are_called_as_their_videos_are(name: bytes, tmp_path: Path) -> None:
+    write_cue_files([result(odd(name))], tmp_path, ".srt")
+    [file] = tmp_path.iterdir()
+    assert os.fsencode(file.stem) == os.fsencode(Path(os.fsdecode(name)).stem)
+    assert [(start, end) for start, end, _ in read_cues(file)] == [(1.0, 2.0)]
+
+
+def test_a_long_name_leaves_room_for_the_suffix(tmp_path: Path) -> None:
+    names = ["ü" * 125 + ".mp4"] * 2
+    found = [Moment(1, f"/{k}/{name}", 1.0, 2.0, 0.5, 0.5, 0.5) for k, name in enumerate(names)]
+    write_cue_files([result(*found)], tmp_path, ".vtt")
+    assert len(list(tmp_path.glob("*.vtt"))) == 2
+
+
+def read_cues(file: Path) -> list[tuple[float, float, str]]:
+    """Start, end and text of a file's cues, as FFmpeg's library reads them."""
+    kind = {".vtt": "webvtt", ".srt": "srt"}[file.suffix]
+    with file.open("rb") as data, av.open(data, format=kind) as container:
         [stream] = container.streams
         assert stream.type == "subtitle"
-        packets = [packet for packet in container.demux(stream) if packet.size]
-        spans = [(p.pts * p.time_base, (p.pts + p.duration) * p.time_base) for p in packets]
-        assert [(float(a), float(b)) for a, b in spans] == [(0.5, 2.0), (3.04, 12.96)]
+        return [
+            (
+                float(packet.pts * packet.time_base),
+                float((packet.pts + packet.duration) * packet.time_base),
+                bytes(packet).decode("utf-8"),
+            )
+            for packet in container.demux(stream)
+            if packet.size
+        ]
 
 
 @pytest.fixture(scope="module")

@@ -46,7 +46,8 @@ def browser() -> Iterator[Any]:
 
 @pytest.fixture(scope="module")
 def address(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """A page of three moments: two of a video with a hostile name, one of a video that is gone."""
+    """A page of two moments of a video with a hostile name, one of a video that is gone, and a
+    short one of a long video."""
     folder = tmp_path_factory.mktemp("page")
     write_video(folder / "clip.mp4", range(0, 6000, 100), size=(64, 48)).rename(folder / HOSTILE)
     edges = np.arange(13) * 0.5
@@ -56,11 +57,16 @@ def address(tmp_path_factory: pytest.TempPathFactory) -> str:
         Moment(1, str(folder / HOSTILE), 2.0, 3.5, 0.9, 0.8, 0.7),
         Moment(2, str(folder / "gone.mp4"), 1.0, 2.0, 0.5, 0.4, 0.3),
         Moment(3, str(folder / HOSTILE), 4.0, 5.0, 0.4, 0.3, 0.2),
+        Moment(4, str(folder / "long.mp4"), 30.0, 30.5, 0.3, 0.2, 0.1),
     )
-    result = SearchResult(QUERY, "run", "a.db", 2, 2, 2, 1.0, moments)
-    page = AnswersPage(
-        folder / "page.html", lambda m, q: Evidence(6.0, Curves(cells, start, end, start)), folder
-    )
+    write_video(folder / "long.mp4", range(0, 60_000, 500), size=(64, 48))
+
+    def evidence(moment: Moment, query: str) -> Evidence:
+        duration = 60.0 if moment.rank == 4 else 6.0
+        return Evidence(duration, Curves(cells * (duration / 6.0), start, end, start))
+
+    result = SearchResult(QUERY, "run", "a.db", 3, 3, 3, 1.0, moments)
+    page = AnswersPage(folder / "page.html", evidence, folder)
     page.add(result)
     page.write()
     return (folder / "page.html").as_uri()
@@ -98,7 +104,7 @@ def test_names_and_queries_are_shown_as_text_and_nothing_goes_wrong(browser: Any
 
 def test_pictures_and_curves_are_drawn(browser: Any) -> None:
     wide = until(browser, "Array.from(document.images).map((picture) => picture.naturalWidth)", len)
-    assert wide == [240] * 12
+    assert wide == [240] * 18
     curve = browser.execute_script(
         "const box = document.querySelector('.curve.start').getBoundingClientRect();"
         "return [box.width, box.height]"
@@ -131,7 +137,7 @@ def test_the_address_alone_leads_to_the_moment(browser: Any) -> None:
 def test_j_and_k_go_from_card_to_card(browser: Any) -> None:
     here = "document.activeElement.id"
     for key, expected in zip(
-        "jjjjkk", ("q1m1", "q1m2", "q1m3", "q1m3", "q1m2", "q1m1"), strict=True
+        "jjjjjkk", ("q1m1", "q1m2", "q1m3", "q1m4", "q1m4", "q1m3", "q1m2"), strict=True
     ):
         press(browser, key)
         assert browser.execute_script(f"return {here}") == expected
@@ -141,10 +147,32 @@ def test_j_and_k_go_from_card_to_card(browser: Any) -> None:
 def test_a_click_on_the_time_line_goes_there(browser: Any) -> None:
     from selenium.webdriver import ActionChains
 
-    line = browser.find_element("css selector", "#q1m3 .timeline svg")
-    browser.execute_script("arguments[0].scrollIntoView({block: 'center'})", line)
-    ActionChains(browser).move_to_element(line).click().perform()
+    def click(card: str, number: int) -> None:
+        line = browser.find_elements("css selector", f"#{card} .line")[number]
+        browser.execute_script("arguments[0].scrollIntoView({block: 'center'})", line)
+        ActionChains(browser).move_to_element(line).click().perform()
+
+    click("q1m3", 0)
     until(browser, "document.querySelector('#q1m3 video').currentTime", lambda at: 3 <= at < 4)
+    click("q1m4", 1)  # the middle of the second line is the moment's
+    until(browser, "document.querySelector('#q1m4 video').currentTime", lambda at: 30 <= at < 31)
+    heads = browser.execute_script(
+        "return Array.from(document.querySelectorAll('#q1m4 .playhead'),"
+        " (head) => head.getAttribute('x1'))"
+    )
+    assert [float(x) for x in heads] == [pytest.approx(505, abs=10), pytest.approx(500, abs=80)]
+
+
+def test_a_short_moment_of_a_long_video_can_be_seen(browser: Any) -> None:
+    def widths() -> list[float]:
+        return browser.execute_script(
+            "return Array.from(document.querySelectorAll('#q1m4 .main'),"
+            " (mark) => mark.getBoundingClientRect().width)"
+        )
+
+    whole, large = widths()
+    assert whole > 3 and large > 25
+    assert len(browser.find_elements("css selector", "#q1m1 .line")) == 1
 
 
 def test_copying_gives_the_path_and_says_so(browser: Any) -> None:

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from search_oracle import marked_video, oracle_model, seconds
 
 from vmrtool.search.archive import Archive
-from vmrtool.search.index import VectorIndex
+from vmrtool.search.index import Part, VectorIndex
 
 MODEL = oracle_model()
 
@@ -27,7 +27,8 @@ def test_the_shortlist_is_that_of_brute_force(
     window_of = np.concatenate([np.sort(rng.integers(0, 3, size=n)) for n in counts])
     vectors, query = unit_vectors(rng, len(video_of)), unit_vectors(rng, 1)[0]
     allowed = rng.random(videos) < 0.5 if filtered else None
-    index = VectorIndex(vectors, video_of, window_of)
+    bounds = np.concatenate([[0], np.cumsum(counts)])
+    index = VectorIndex([Part.exact(vectors)], bounds, window_of)
 
     cosines = vectors @ query
     best = {v: cosines[video_of == v].max() for v in range(videos)}
@@ -49,8 +50,9 @@ def test_a_video_with_thousands_of_good_stretches_does_not_fill_the_shortlist() 
     query = unit_vectors(rng, 1)[0]
     crowd = np.repeat(query[None], 5000, axis=0)
     others = unit_vectors(rng, 30)
-    video_of = np.concatenate([np.zeros(5000, np.int64), np.arange(1, 31)])
-    index = VectorIndex(np.concatenate([crowd, others]), video_of, np.zeros_like(video_of))
+    bounds = np.concatenate([[0], np.arange(5000, 5031)])
+    vectors = np.concatenate([crowd, others])
+    index = VectorIndex([Part.exact(vectors)], bounds, np.zeros(len(vectors), np.int32))
     assert len(index.shortlist(query, 20)) == 20
 
 

@@ -208,6 +208,24 @@ def test_a_file_is_written_whole_in_the_format_of_its_suffix(tmp_path: Path) -> 
     assert {p.name for p in tmp_path.iterdir()} == {"found.csv", "t.txt", "cues.vtt"}
 
 
+def test_cues_of_many_videos_go_into_a_folder(tmp_path: Path) -> None:
+    refused(search(QUERY, "--format", "srt"), 2, "one video", "--output cues/")
+    done = search(QUERY, "--format", "srt", "-o", f"{tmp_path / 'cues'}/")
+    assert done.exit_code == 0 and done.stdout == ""
+    moments = json.loads(search(QUERY).stdout)["moments"]
+    files = {path.stem: path.read_text("utf-8") for path in (tmp_path / "cues").iterdir()}
+    assert files.keys() == {Path(moment["video"]).stem for moment in moments} and len(files) > 1
+    for moment in moments:
+        line = f"{moment['rank']}. {QUERY} ({moment['score']:.3f})"
+        assert line in files[Path(moment["video"]).stem].splitlines()
+    assert search(QUERY, "--format", "vtt", "-o", str(tmp_path / "cues")).exit_code == 0
+    assert {path.suffix for path in (tmp_path / "cues").iterdir()} == {".srt", ".vtt"}
+    refused(search(QUERY, "--format", "csv", "-o", str(tmp_path)), 2, "a folder", "vtt and srt")
+    refused(search(QUERY, "-o", f"{tmp_path / 'new'}/"), 2, "a folder, not a file")
+    (tmp_path / "file").touch()
+    refused(search(QUERY, "--format", "vtt", "-o", f"{tmp_path / 'file'}/"), 2, "not a folder")
+
+
 def test_paths_and_options_that_do_not_go_together() -> None:
     lines = search(QUERY, "--format", "paths").stdout.split("\n")
     null = search(QUERY, "--format", "paths", "-0").stdout.split("\0")
@@ -255,3 +273,25 @@ def test_answers_leave_one_by_one() -> None:
             assert json.loads(running.stdout.readline())["query"] == query
         running.stdin.close()
     assert running.returncode == 0
+
+
+def test_nothing_is_imported_that_a_plain_search_does_not_need(archive: Path) -> None:
+    """Decoders, other models and progress bars are for those who ask for them."""
+    code = f"""
+import sys
+from vmrtool.cli import app
+try:
+    app(["search", {QUERY!r}, "--json"])
+except SystemExit as end:
+    assert end.code == 0, end.code
+needless = ("av", "h5py", "torchvision", "pytorchvideo", "sentence_transformers", "tensorboard",
+            "matplotlib", "PIL", "ray", "scipy", "torch._dynamo",
+            "rich.progress", "vmrtool.features.compute", "vmrtool.features.extract",
+            "vmrtool.indexing.run", "vmrtool.media.decode", "vmrtool.report.answers",
+            "vmrtool.report.clips", "vmrtool.training", "vmrtool.datasets")
+print(*(name for name in needless if name in sys.modules), file=sys.stderr)
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=archive
+    )
+    assert json.loads(done.stdout)["moments"] and done.stderr.split() == []

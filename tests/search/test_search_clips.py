@@ -1,21 +1,24 @@
-"""`vmrtool search --clips`: what is in the folder, and what happens where a file fails."""
+"""`vmrtool search --clips` and `--thumbnails`: what is in the folder, and where a file fails."""
 
 import base64
 import json
 import os
 from pathlib import Path
 
+import av
 import pytest
 from click.testing import Result
 from json_schemas import assert_valid
 from search_catalog import random_videos, write_catalog, write_model
 from typer.testing import CliRunner
-from video_clips import write_video
+from video_clips import level, write_video
 
 from vmrtool.cli import app
+from vmrtool.media.clips import clip_suffix
 from vmrtool.media.probe import probe
-from vmrtool.report.clips import clip_name
-from vmrtool.search.result import Moment
+from vmrtool.report.moment_files import moment_name
+from vmrtool.report.thumbnails import ThumbnailFolder
+from vmrtool.search.result import Moment, SearchResult
 
 QUERY = "a person opens the door"
 ODD = "../a:b\n<c>*?.mp4".replace("/", "\N{FRACTION SLASH}")
@@ -90,9 +93,53 @@ def test_clips_of_many_queries_are_told_apart(archive: Path, tmp_path: Path) -> 
     assert first.startswith("q001-01-") and second == first.replace("q001", "q002")
 
 
+def test_every_moment_has_a_picture_of_its_middle(archive: Path, tmp_path: Path) -> None:
+    out = tmp_path / "new" / "out"
+    done = search(archive, QUERY, "--video", ODD[:4] + "*", "--thumbnails", str(out))
+    assert done.exit_code == 0, done.stderr
+    moments = json.loads(done.stdout)["moments"]
+    pictures = sorted(out.iterdir())
+    assert f"{len(pictures)} thumbnails -> {out}" in done.stderr
+    assert [path.suffix for path in pictures] == [".jpg"] * len(moments)
+    for path, moment in zip(pictures, moments, strict=True):
+        with av.open(path) as container:
+            picture = next(container.decode(video=0)).to_ndarray(format="rgb24")
+        assert picture.shape == (32, 32, 3)  # the video's own size: nothing is enlarged
+        frame = int((moment["start"] + moment["end"]) / 2 / 0.25 + 1e-3)
+        assert picture.mean() == pytest.approx(level(frame), abs=3)
+
+
+def test_pictures_and_clips_that_fail_for_one_reason_say_it_once(
+    archive: Path, tmp_path: Path
+) -> None:
+    words = [
+        "--per-video",
+        "1",
+        "--thumbnails",
+        str(tmp_path / "t"),
+        "--clips",
+        str(tmp_path / "c"),
+    ]
+    done = search(archive, QUERY, *words, "--quiet")
+    assert done.exit_code == 1 and len(json.loads(done.stdout)["moments"]) == 3
+    assert done.stderr.count("gone.mp4") == 1 == done.stderr.count("words.mp4")
+    (picture,), (clip,) = ((tmp_path / "t").iterdir(), (tmp_path / "c").glob("*.mp4"))
+    assert picture.stem == clip.stem
+
+
+def test_a_video_that_became_shorter_has_no_picture(archive: Path, tmp_path: Path) -> None:
+    folder = ThumbnailFolder(tmp_path / "out")
+    late = Moment(1, str(archive / ODD), 900.0, 901.0, 0.5, 0.5, 0.5)
+    folder.add(SearchResult("q", "m", "a.db", 1, 1, 1, 1.0, (late,)))
+    [(path, error)] = folder.failed
+    assert path == archive / ODD and "no pictures from 900.00 to 901.00 s" in str(error)
+    assert folder.written == 0 and not (tmp_path / "out").exists()
+
+
 def test_names_are_safe_whatever_the_video_is_called() -> None:
     def named(video: str, start: float = 63.04, b64: str | None = None) -> str:
-        return clip_name(Moment(3, video, start, 70, 0.5, 0.5, 0.5, b64), reencode=False)
+        moment = Moment(3, video, start, 70, 0.5, 0.5, 0.5, b64)
+        return moment_name(moment) + clip_suffix(moment.path, reencode=False)
 
     assert named("/archive/a b.mp4") == "03-a_b-0h01m03.0s.mp4"
     assert named("/archive/.. /x\n:*?.MOV", 3725.96) == "03-x_-1h02m05.9s.mov"
@@ -107,3 +154,5 @@ def test_options_that_do_not_go_together(archive: Path, tmp_path: Path) -> None:
         (tmp_path / "f").write_text("a file")
         done = search(archive, QUERY, *wrong)
         assert done.exit_code == 2 and done.stdout == "" and "--clips" in done.stderr
+    done = search(archive, QUERY, "--thumbnails", str(tmp_path / "f"))
+    assert done.exit_code == 2 and done.stdout == "" and "a file, not a folder" in done.stderr

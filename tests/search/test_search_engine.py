@@ -2,17 +2,23 @@
 
 import json
 import shutil
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from search_catalog import SETTINGS, random_videos, write_catalog, write_model
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from search_catalog import SETTINGS, WORDS, random_videos, write_catalog, write_model
 
 import vmrtool
 from vmrtool.catalog import Catalog
+from vmrtool.catalog.verification import repair, verify
 from vmrtool.errors import CatalogError, MissingError, ModelError, UsageError
+from vmrtool.grounding.network import GroundingNetwork
 from vmrtool.search import pooling
-from vmrtool.search.engine import open_searcher
+from vmrtool.search.engine import Searcher, open_searcher
+from vmrtool.search.index import Part
 from vmrtool.search.result import SearchResult
 
 QUERY = "a person opens the door"
@@ -304,7 +310,7 @@ def test_filters_by_age_and_length_act_before_the_shortlist(db: Path) -> None:
     with Catalog.open(db, readonly=False) as catalog:
         extractor = catalog.extractor
         assert extractor is not None
-        late = FoundFile(db.parent / "late.mp4", db.parent, size=2, mtime_ns=1_800_000_000 * 10**9)
+        late = FoundFile(db.parent / "late.mp4", db.parent, size=2, mtime_ns=4_000_000_000 * 10**9)
         stored = StoredSnippets(features[::-1].copy(), cells, cells)
         catalog.save_video(late, "late", FileFacts(duration_s=42.0), extractor.id, stored)
 
@@ -314,7 +320,7 @@ def test_filters_by_age_and_length_act_before_the_shortlist(db: Path) -> None:
         return {moment.path.name for moment in found.moments}
 
     with vmrtool.open(db) as archive:
-        assert names(archive, since="2026-11-24") == {"late.mp4"}
+        assert names(archive, since="2026-11-24") == names(archive, since="7d") == {"late.mp4"}
         assert names(archive, duration="42-42") == names(archive, duration="40-") == {"late.mp4"}
         assert names(archive, duration="-41.9") == set()
         assert archive.search(QUERY, duration="-41.9").notes == (
@@ -334,5 +340,171 @@ def test_filters_by_age_and_length_act_before_the_shortlist(db: Path) -> None:
     ],
 )
 def test_filters_that_cannot_be_read_are_refused(db: Path, words: dict[str, str]) -> None:
-    with vmrtool.open(db) as archive, pytest.raises(UsageError, match="which is no"):
+    with vmrtool.open(db) as archive, pytest.raises(UsageError, match="is no "):
         archive.search(QUERY, **words)
+
+
+# Many queries ----------------------------------------------------------------------------------
+
+SENTENCES = st.lists(
+    st.lists(st.sampled_from([*WORDS, "yodels"]), min_size=1, max_size=30).map(" ".join),
+    min_size=1,
+    max_size=26,  # FAISS multiplies matrices from 20 queries on
+)
+
+
+@pytest.fixture(scope="module")
+def many(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Searcher]:
+    """More videos than a shortlist, so that FAISS decides, and some of several windows."""
+    folder = tmp_path_factory.mktemp("many")
+    run = write_model(folder / "run")
+    with open_searcher(write_catalog(folder / "v.db", random_videos(12)), run) as archive:
+        yield archive
+
+
+@settings(deadline=None, max_examples=10)
+@given(queries=SENTENCES, shortlist=st.integers(1, 5), windows=st.integers(1, 2))
+def test_an_answer_does_not_depend_on_what_else_is_asked(
+    many: Searcher, queries: list[str], shortlist: int, windows: int
+) -> None:
+    options = {"shortlist": shortlist, "windows_per_video": windows}
+    together = many.search_many(queries, **options)
+    assert [result.query for result in together] == queries
+    for query, result in zip(queries, together, strict=True):
+        assert timeless(many.search(query, **options)) == timeless(result)
+
+
+def test_a_window_that_several_queries_look_into_is_read_and_encoded_once(
+    db: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read, encoded, asked = [], [], []
+    features, encode = Catalog.features, GroundingNetwork.encode_video
+    find = Part.search
+    with open_searcher(db) as archive:
+        monkeypatch.setattr(
+            Catalog, "features", lambda *key: (read.append(key[1:]), features(*key))[1]
+        )
+        monkeypatch.setattr(
+            GroundingNetwork, "encode_video",
+            lambda network, *shown: (encoded.append(len(shown[0])), encode(network, *shown))[1],
+        )  # fmt: skip
+        monkeypatch.setattr(
+            Part, "search",
+            lambda part, *x, **y: (asked.append(len(x[0])), find(part, *x, **y))[1],
+        )  # fmt: skip
+        results = archive.search_many([QUERY, "the door", "a window"], shortlist=5)
+        assert asked == [3]
+        assert len(read) == len(set(read)) < sum(r.windows_grounded for r in results)
+        once = sum(encoded)
+        read.clear(), encoded.clear()
+        for query in (QUERY, "the door", "a window"):
+            archive.search(query, shortlist=5)
+        assert once < sum(encoded)
+        assert archive.search_many([]) == []
+        with pytest.raises(UsageError):
+            archive.search_many([QUERY, "?"])
+
+
+# Windows kept encoded --------------------------------------------------------------------------
+
+
+def kept_rows(db: Path) -> int:
+    with Catalog.open(db) as catalog, catalog.reading() as inside:
+        return int(inside.execute("SELECT count(*) FROM encodings").fetchone()[0])
+
+
+def windows(db: Path) -> int:
+    with Catalog.open(db) as catalog, catalog.reading() as inside:
+        return int(inside.execute("SELECT count(*) FROM windows").fetchone()[0])
+
+
+def test_windows_kept_encoded_answer_the_same_to_the_last_bit(
+    db: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with vmrtool.open(db) as archive:
+        expected = archive.search(QUERY, top=50)
+    assert kept_rows(db) == 0
+    with vmrtool.open(db, keep_encoded=True) as archive:
+        assert timeless(archive.search(QUERY, top=50)) == timeless(expected)
+    assert kept_rows(db) == windows(db) > len(VIDEOS)
+    # From now on no features are read and nothing is encoded, whoever asks.
+    monkeypatch.setattr(Catalog, "features", lambda *_: pytest.fail("features were read"))
+    monkeypatch.setattr(
+        "vmrtool.grounding.network.GroundingNetwork.encode_video",
+        lambda *_: pytest.fail("a window was encoded"),
+    )
+    with vmrtool.open(db) as archive:
+        assert archive.notes == ()
+        assert timeless(archive.search(QUERY, top=50)) == timeless(expected)
+
+
+def test_the_catalog_remembers_that_windows_are_kept_encoded(db: Path) -> None:
+    vmrtool.open(db, keep_encoded=True).close()
+    write_catalog(db, {"new.mp4": random_videos(1, seed=9)["clip0.mp4"]})
+    vmrtool.open(db).close()
+    assert kept_rows(db) == windows(db)
+    with Catalog.open(db) as catalog:
+        assert catalog.setting("keep_encoded") is True
+    vmrtool.open(db, keep_encoded=False).close()
+    write_catalog(db, {"newer.mp4": random_videos(1, seed=10)["clip0.mp4"]})
+    with vmrtool.open(db) as archive:
+        assert archive.search(QUERY).videos_searched == len(VIDEOS) + 2
+    assert kept_rows(db) == 0
+    with Catalog.open(db) as catalog:
+        assert catalog.setting("keep_encoded") is None
+
+
+def test_encodings_go_with_their_video_and_their_model(db: Path, tmp_path: Path) -> None:
+    other = write_model(tmp_path / "other", seed=1)
+    vmrtool.open(db, keep_encoded=True).close()
+    each = windows(db)
+    with vmrtool.open(db, other) as archive:
+        second = archive.search(QUERY)
+    assert kept_rows(db) == windows(db) == 2 * each
+    with vmrtool.open(db, other, keep_encoded=False) as archive:
+        assert timeless(archive.search(QUERY)) == timeless(second)
+    vmrtool.open(db, keep_encoded=True).close()
+    with Catalog.open(db, readonly=False) as catalog:
+        gone = next(row for row in catalog.videos() if row.path.name == "clip1.mp4")
+        with catalog.transaction() as inside:
+            inside.execute("DELETE FROM videos WHERE id = ?", (gone.id,))
+        catalog.collect_garbage()
+        assert verify(catalog).faults == ()
+    left = sum(1 if len(f) <= 128 else 2 for name, (f, _) in VIDEOS.items() if name != "clip1.mp4")
+    assert kept_rows(db) == left  # only the first model's were made again
+
+
+def test_encodings_that_cannot_be_kept_are_done_without(
+    db: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with vmrtool.open(db) as archive:
+        expected = archive.search(QUERY)
+    with Catalog.open(db, readonly=False) as catalog:
+        catalog.remember(keep_encoded=True)
+
+    def refuse(*arguments: object) -> None:
+        raise CatalogError("the catalog cannot be written")
+
+    monkeypatch.setattr(Catalog, "save_vectors", refuse)
+    with vmrtool.open(db) as archive:
+        assert timeless(archive.search(QUERY)) == timeless(expected)
+        (note,) = archive.notes
+    assert "encodings of 6 videos" in note
+
+
+def test_a_wrong_encoding_is_told_and_mended(db: Path) -> None:
+    with vmrtool.open(db, keep_encoded=True) as archive:
+        expected = archive.search(QUERY)
+    for column, value in (("dim", 8), ("data", b"\xff" * 10), ("n", 0)):
+        with Catalog.open(db, readonly=False) as catalog, catalog.transaction() as inside:
+            first = "(SELECT min(window_id) FROM encodings)"
+            inside.execute(f"UPDATE encodings SET {column} = ? WHERE window_id = {first}", (value,))
+        with vmrtool.open(db) as archive, pytest.raises(CatalogError, match="catalog"):
+            archive.search(QUERY)
+        with Catalog.open(db, readonly=False) as catalog:
+            (fault,) = verify(catalog).faults
+            assert fault.table == "encodings"
+            repair(catalog, (fault,))
+            assert verify(catalog).faults == ()
+        with vmrtool.open(db) as archive:
+            assert timeless(archive.search(QUERY)) == timeless(expected)

@@ -7,13 +7,17 @@ from search_oracle import marked_video, oracle_model, seconds
 
 from vmrtool.grounding.checkpoint import ExtractorSpec, GroundingModel
 from vmrtool.grounding.config import GroundingConfig
+from vmrtool.grounding.decoding import decode_output
 from vmrtool.grounding.network import GroundingNetwork
 from vmrtool.search.grounding import (
+    AnyWindow,
+    EncodedWindow,
     WindowFeatures,
     encode_queries,
     ground,
     ground_videos,
     ground_windows,
+    rounded,
 )
 from vmrtool.search.pooling import pool_windows
 from vmrtool.text.vocabulary import Vocabulary
@@ -21,13 +25,19 @@ from vmrtool.text.vocabulary import Vocabulary
 DIM = 12
 
 
-@pytest.fixture(scope="module", params=["ci-mha", "ci-mha-no-ms"])
+@pytest.fixture(scope="module", params=["ci-mha", "ci-mha-no-ms", "match", "match_apart"])
 def model(request: pytest.FixtureRequest) -> GroundingModel:
     """A small network of random weights."""
     torch.manual_seed(0)
     words = Vocabulary(["a", "person", "opens", "the", "door", "window"])
     config = GroundingConfig(
-        video_dim=DIM, vocabulary_size=len(words), dim=32, word_dim=8, variant=request.param
+        video_dim=DIM,
+        vocabulary_size=len(words),
+        dim=32,
+        word_dim=8,
+        variant="ci-mha-no-ms" if request.param == "ci-mha-no-ms" else "ci-mha",
+        match=request.param.startswith("match"),
+        match_apart=request.param == "match_apart",
     )
     return GroundingModel(GroundingNetwork(config).eval(), words, ExtractorSpec("random"))
 
@@ -41,22 +51,67 @@ def random_window(n: int, seed: int) -> WindowFeatures:
 def test_a_window_gives_the_same_to_the_last_bit_in_any_company(model: GroundingModel) -> None:
     queries = encode_queries(model, ["a person opens the door", "the window"])
     windows = [random_window(n, seed) for seed, n in enumerate([40, 7, 128, 40, 33, 90] * 3)]
-    asked = [seed % 2 for seed in range(len(windows))]
-    together = ground_windows(model, windows, queries, asked)
-    for window, query, expected in zip(windows, asked, together, strict=True):
-        assert ground_windows(model, [window], queries, [query]) == [expected]
-    backwards = ground_windows(model, windows[::-1], queries, asked[::-1])
+    pairs = [(number, number % 2) for number in range(len(windows))]
+    together = ground_windows(model, windows, queries, pairs)
+    for (number, query), expected in zip(pairs, together, strict=True):
+        assert ground_windows(model, [windows[number]], queries, [(0, query)]) == [expected]
+    backwards = ground_windows(model, windows, queries, pairs[::-1])
     assert backwards[::-1] == together
+    both = ground_windows(model, windows[:3], queries, [(2, 1), (2, 0), (1, 1), (0, 0)])
+    assert both[1:] == [together[2], together[1], together[0]]
     pooled = pool_windows(model, windows)
-    for window, (vectors, spans) in zip(windows, pooled, strict=True):
-        ((alone, same_spans),) = pool_windows(model, [window])
-        assert np.array_equal(vectors, alone) and np.array_equal(spans, same_spans)
+    for window, made in zip(windows, pooled, strict=True):
+        (alone,) = pool_windows(model, [window])
+        for name in ("vectors", "spans", "values"):
+            assert np.array_equal(getattr(made, name), getattr(alone, name))
+
+
+def test_a_window_that_was_kept_gives_the_same_to_the_last_bit(model: GroundingModel) -> None:
+    queries = encode_queries(model, ["a person opens the door", "the window"])
+    windows = [random_window(n, seed) for seed, n in enumerate([40, 7, 128, 40, 33])]
+    pairs = [(number, query) for query in (0, 1) for number in range(len(windows))]
+    kept = [
+        EncodedWindow(np.frombuffer(made.values.tobytes(), "<f2").reshape(made.values.shape),
+                      window.cells, window.first)
+        for window, made in zip(windows, pool_windows(model, windows), strict=True)
+        if made.values is not None
+    ]  # fmt: skip
+    assert {window.values.shape[1] for window in kept} == {model.config.kept_width}
+    expected = ground_windows(model, windows, queries, pairs)
+    assert ground_windows(model, kept, queries, pairs) == expected
+    some: list[AnyWindow] = [*windows[:2], *kept[2:]]
+    assert ground_windows(model, some, queries, pairs) == expected
+
+
+def test_rounding_hardly_shows(model: GroundingModel) -> None:
+    """float16 keeps 11 bits of what a window is encoded to; scores move by less than 1e-3."""
+    queries = encode_queries(model, ["a person opens the door", "the window"])
+    windows = [random_window(n, seed) for seed, n in enumerate([20, 60, 128])]
+    network = model.network
+    for number, window in enumerate(windows):
+        for query in (0, 1):
+            (found,) = ground_windows(model, [window], queries, [(0, query)])
+            with torch.inference_mode():
+                mask = torch.ones(1, len(window), dtype=torch.bool)
+                exact = network.encode_video(torch.from_numpy(window.features)[None].float(), mask)
+                rows = torch.tensor([query])
+                output = network.fuse_and_predict(exact, queries.encoded.select(rows))
+                cells = torch.tensor(window.cells)
+                (spans,) = decode_output(output, cells, model.config, top=1, nms_iou=0.5)
+            best, first = found[0], 10 * number
+            assert (best.first, best.last) == (first + spans[0].first, first + spans[0].last)
+            assert best.grounding == pytest.approx(spans[0].probability, rel=5e-3)
+
+
+def test_what_float16_cannot_hold_is_held_at_its_largest() -> None:
+    held = rounded(torch.tensor([1e6, -1e6, 1.5]))
+    assert held.tolist() == [65504.0, -65504.0, 1.5]
 
 
 def test_candidates_say_what_the_network_says(model: GroundingModel) -> None:
     window = random_window(30, seed=4)
     queries = encode_queries(model, ["a person opens the door"])
-    ((best, *others),) = ground_windows(model, [window], queries, [0])
+    ((best, *others),) = ground_windows(model, [window], queries, [(0, 0)])
     network = model.network
     with torch.inference_mode():
         mask = torch.ones(1, 30, dtype=torch.bool)
@@ -69,13 +124,13 @@ def test_candidates_say_what_the_network_says(model: GroundingModel) -> None:
         vector = network.retrieval.stretch_vectors(video.content, mask, own)[0, 0]
     assert (best.first, best.last) == (40 + first, 40 + last)  # counted from the video's first
     assert best.start == window.cells[first, 0] and best.end == window.cells[last, 1]
-    assert best.grounding == pytest.approx(float(joint.max()), rel=1e-4)
-    assert best.similarity == pytest.approx(float(vector @ queries.vectors[0]), abs=1e-5)
+    assert best.grounding == pytest.approx(float(joint.max()), rel=1e-3)
+    assert best.similarity == pytest.approx(float(vector @ queries.vectors[0]), abs=1e-4)
     if output.segment_logits is None:
         assert best.presence is None
     else:
         mean = float(output.segment_logits[0, first : last + 1].mean())
-        assert best.presence == pytest.approx(mean, abs=1e-4)
+        assert best.presence == pytest.approx(mean, abs=1e-3)
     assert all(0.0 <= c.score <= 1.0 and c.grounding <= best.grounding for c in others)
     score = model.ranking.score(best.similarity, float(np.log(best.grounding)), best.presence)
     assert best.score == pytest.approx(score)

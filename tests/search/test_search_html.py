@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
+import numpy as np
 import pytest
 from click.testing import Result
 from html_pages import Element, answers_in, parse
@@ -16,7 +17,8 @@ from video_clips import write_video
 from vmrtool.cli import app
 from vmrtool.report.answers import AnswersPage, answer_section
 from vmrtool.report.html import section_html
-from vmrtool.search.curves import Evidence
+from vmrtool.report.timeline import Stretch, around
+from vmrtool.search.curves import Curves, Evidence
 from vmrtool.search.result import Moment, SearchResult
 
 QUERY = "a person opens the door"
@@ -66,6 +68,11 @@ def cards(page: Element) -> list[Element]:
     return page.all("article", class_="card")
 
 
+def curves_of(card: Element) -> list[Element]:
+    """The start and end curves of the video's whole time line."""
+    return card.all("svg", class_="line")[0].all("path", class_="curve")
+
+
 def card_of(page: Element, name: str) -> Element:
     return next(card for card in cards(page) if name in card.all("h3")[0].text)
 
@@ -105,7 +112,7 @@ def test_a_card_has_pictures_of_its_moment_and_a_time_line(page: Element) -> Non
     for picture in pictures:
         assert picture.attributes["src"].startswith("data:image/jpeg;base64,/9j/")
         assert picture.attributes["alt"].startswith("At ")
-    (line,) = card.all("figure")[0].all("svg")
+    line = card.all("figure")[0].all("svg", class_="line")[0]
     said = line.attributes["aria-label"]
     assert "Time line of" in said and "The start is most likely at" in said
     assert len(line.all("path", class_="curve")) == 2
@@ -130,7 +137,7 @@ def test_a_file_that_is_gone_has_a_card_that_says_so(page: Element) -> None:
     card = card_of(page, GONE)
     assert "no longer there" in card.text and "vmrtool index" in card.text
     assert not card.all("video") and not card.all("img")
-    assert len(card.all("path", class_="curve")) == 2
+    assert len(curves_of(card)) == 2
 
 
 def test_nothing_is_fetched_from_elsewhere(page: Element, text: str) -> None:
@@ -204,6 +211,60 @@ def test_a_model_without_curves_still_has_a_page(archive: Path) -> None:
     assert float(span.attributes["x"]) == 250 and float(span.attributes["width"]) == 250
 
 
+def test_a_moment_of_ten_hours_has_a_line_of_its_surroundings(tmp_path: Path) -> None:
+    day = str(tmp_path / "day.mp4")
+    moments = (
+        Moment(1, day, 18_000.0, 18_008.0, 0.5, 0.5, 0.5),
+        Moment(2, day, 18_010.0, 18_016.0, 0.5, 0.5, 0.5),
+        Moment(3, day, 35_996.0, 36_000.0, 0.5, 0.5, 0.5),
+    )
+    edges = np.arange(36_001.0)
+    cells = np.stack([edges[:-1], edges[1:]], axis=1)
+    start, end = np.zeros((2, 36_000), np.float32)
+    start[18_000], end[18_007], start[20_000] = 0.25, 0.125, 0.5
+    evidence = Evidence(36_000.0, Curves(cells, start, end, None))
+    result = SearchResult("q", "m", "a.db", 1, 1, 1, 1.0, moments)
+    first, _, last = cards(parse(section_html(answer_section(result, lambda m, q: evidence), 1)))
+
+    whole, large = first.all("svg", class_="line")
+    assert len(whole.all("rect", class_="span")) == 3
+    (mark,) = whole.all("rect", class_="main")
+    assert float(mark.attributes["width"]) == 5 and float(mark.attributes["x"]) == 497.6
+    assert (float(large.attributes["data-from"]), float(large.attributes["data-to"])) == (
+        17_980.0,
+        18_028.0,
+    )
+    spans = [
+        (float(span.attributes["x"]), float(span.attributes["width"]))
+        for span in large.all("rect", class_="span")
+    ]
+    assert spans == [(625.0, 125.0), (416.7, 166.7)]  # the neighbour, then the moment over it
+    assert "5:00:28.0" in large.attributes["aria-label"]
+    for kind, x in (("start", 416.7), ("end", 562.5)):
+        (curve,) = large.all("path", class_=kind)
+        points = [tuple(map(float, p.split(","))) for p in curve.attributes["d"][1:].split("L")]
+        assert len(points) == 2 * 48
+        assert min(points, key=lambda point: (point[1], point[0]))[0] == x
+    # At the end of the video there is nothing after the moment to be shown.
+    assert last.all("svg", class_="line")[1].attributes["data-to"] == "36000.0"
+
+
+@pytest.mark.parametrize(
+    ("start", "end", "duration", "stretch"),
+    [
+        (10.0, 13.0, 38.0, None),  # wide enough as it is
+        (4.0, 4.5, 15.0, None),  # a part of it would be nearly all of it
+        (100.0, 110.0, 600.0, (75.0, 135.0)),
+        (0.0, 1.0, 60.0, (0.0, 10.0)),
+        (59.0, 60.0, 60.0, (50.0, 60.0)),
+    ],
+)
+def test_which_moments_need_a_second_line(
+    start: float, end: float, duration: float, stretch: tuple[float, float] | None
+) -> None:
+    assert around(start, end, duration) == (None if stretch is None else Stretch(*stretch))
+
+
 def test_a_file_that_is_no_video_any_more_says_why(tmp_path: Path) -> None:
     (tmp_path / "words.mp4").write_text("words")
     moment = Moment(1, str(tmp_path / "words.mp4"), 1.0, 2.0, 0.5, 0.5, 0.0)
@@ -255,4 +316,4 @@ def test_several_catalogs_have_one_page(archive: Path, tmp_path: Path) -> None:
     both = ("--catalog", str(archive / "vmrtool.db"), "--catalog", str(other))
     assert search(QUERY, *both, "--html", str(file), "--per-video", "1").exit_code == 0
     shown = cards(parse(file.read_text("utf-8")))
-    assert len(shown) == 4 and all(len(card.all("path", class_="curve")) == 2 for card in shown)
+    assert len(shown) == 4 and all(len(curves_of(card)) == 2 for card in shown)

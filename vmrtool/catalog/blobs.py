@@ -1,4 +1,4 @@
-"""Looking over the rows with blobs, features and vectors: lengths, numbers, order, digests."""
+"""Looking over the rows with blobs: lengths, numbers, order, digests."""
 
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -8,7 +8,14 @@ from sqlite_utils import Database
 
 from vmrtool.catalog import schema
 from vmrtool.catalog.digests import features_digest, vectors_digest
-from vmrtool.catalog.faults import INDEX_AGAIN, POOL_AGAIN, Fault, dropping_whole, text
+from vmrtool.catalog.faults import (
+    INDEX_AGAIN,
+    POOL_AGAIN,
+    Fault,
+    dropping,
+    dropping_whole,
+    text,
+)
 from vmrtool.catalog.snippets import CHUNK
 
 _CHANGED = "what is stored is not what was written: its digest differs"
@@ -140,3 +147,27 @@ def _wrong_vectors(n: int, vectors: Any, dim: Any, data: Any, spans: Any) -> str
     if (pairs < 0).any() or (pairs >= n).any() or (pairs[:, 1] < pairs[:, 0]).any():
         return "a vector stands for snippets that the window has not"
     return None
+
+
+def wrong_encodings(db: Database) -> Iterator[Fault]:
+    """Every encoding that is kept of a window; a search does without one that is dropped."""
+    if schema.version(db) < schema.ENCODINGS:  # an older catalog that cannot be migrated
+        return
+    rows = db.execute(
+        "SELECT w.model, w.content_hash, w.first, w.n, e.window_id, e.n, e.dim, e.data, e.cells, "
+        "e.digest FROM encodings AS e JOIN windows AS w ON w.id = e.window_id ORDER BY e.window_id"
+    )
+    for *key, number, n, dim, data, cells, digest in rows:
+        wrong = None
+        if n != key[-1] or not (isinstance(n, int) and isinstance(dim, int) and dim >= 1):
+            wrong = f"n {text(n)} or dim {text(dim)} cannot be"
+        elif not isinstance(data, bytes) or len(data) != n * dim * 2:
+            wrong = f"data is not {n * dim * 2} bytes"
+        elif not isinstance(cells, bytes) or len(cells) != n * 16:
+            wrong = f"cells are not {n * 16} bytes"
+        elif digest != vectors_digest((key[0], key[1], key[2], key[3]), n, dim, data, cells):
+            wrong = _CHANGED
+        if wrong is not None:
+            yield Fault(
+                *("encodings", f"window {number}", wrong, POOL_AGAIN), dropping("encodings", number)
+            )

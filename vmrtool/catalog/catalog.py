@@ -2,7 +2,7 @@
 
 import json
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
@@ -18,8 +18,10 @@ from vmrtool.catalog.rows import (
     FailureRow,
     FileFacts,
     FoundFile,
+    ListedWindow,
     Relocation,
     State,
+    StoredEncoding,
     StoredSnippets,
     StoredWindow,
     VideoRow,
@@ -365,22 +367,46 @@ class Catalog:
             return snippets.count_all(db, extractor)
 
     def save_vectors(self, model: str, extractor: int, windows: Sequence[StoredWindow]) -> None:
-        """Stores the windows of one or more contents with their pooled vectors.
+        """Stores the windows of one or more contents with what belongs to them.
 
         `model` is the grounding model's own key, its checkpoint's sha256.
         """
         with self.transaction() as db:
             vectors.write(db, model, extractor, windows)
 
-    def load_vectors(self, model: str, extractor: int) -> list[StoredWindow]:
-        """All windows of a model, in the order of content hash and time."""
+    def load_vectors(
+        self, model: str, extractor: int, contents: Collection[str] | None = None
+    ) -> list[StoredWindow]:
+        """All windows of a model, or of some contents, in the order of content hash and time."""
         with self.reading() as db:
-            return list(vectors.read(db, model, extractor))
+            return list(vectors.read(db, model, extractor, contents))
 
-    def without_vectors(self, model: str, extractor: int) -> list[str]:
-        """Content hashes that have features by this extractor but no windows of this model."""
+    def list_windows(self, model: str, extractor: int) -> list[ListedWindow]:
+        """All windows of a model without their vectors, in the order of content hash and time."""
         with self.reading() as db:
-            return vectors.missing(db, model, extractor)
+            return vectors.listing(db, model, extractor)
+
+    def without_vectors(
+        self, model: str, extractor: int, *, with_encodings: bool = False
+    ) -> list[str]:
+        """Content hashes that have features by this extractor but no windows of this model.
+
+        with_encodings: or windows without their encodings.
+        """
+        with self.reading() as db:
+            return vectors.missing(db, model, extractor, with_encodings=with_encodings)
+
+    def encoding(
+        self, model: str, extractor: int, content_hash: str, first: int
+    ) -> StoredEncoding | None:
+        """What is kept of the window that starts at snippet `first`; None where nothing is."""
+        with self.reading() as db:
+            return vectors.read_encoding(db, model, extractor, content_hash, first)
+
+    def drop_encodings(self) -> None:
+        """Forgets the encodings of all models; their vectors stay."""
+        with self.transaction() as db:
+            vectors.drop_encodings(db)
 
     def vectors_stamp(self, model: str, extractor: int) -> str:
         """A text that differs whenever the windows of this model in this catalog have changed."""

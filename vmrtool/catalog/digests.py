@@ -35,7 +35,10 @@ def features_digest(
 def vectors_digest(
     window: tuple[str, str, int, int], n: int, dim: int, data: bytes, spans: bytes
 ) -> bytes:
-    """The digest of the vectors of a `window`: its model, content, first snippet and snippets."""
+    """The digest of the vectors of a `window`: its model, content, first snippet and snippets.
+
+    That of its encoding is made in the same way, with cells in place of spans.
+    """
     return digest(" ".join(map(str, (*window, n, dim))), data, spans)
 
 

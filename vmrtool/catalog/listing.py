@@ -12,6 +12,7 @@ from typing import Any
 from vmrtool.catalog.catalog import Catalog
 from vmrtool.catalog.paths import absolute, base64_unless_utf8, display, path_key
 from vmrtool.catalog.rows import ExtractorRow, FailureRow, State, VideoRow
+from vmrtool.catalog.upkeep import index_files
 from vmrtool.errors import UsageError
 
 
@@ -38,6 +39,10 @@ def info(catalog: Catalog) -> dict[str, Any]:
         "videos": {state: states[state] for state in ("indexed", "failed", "pending", "missing")},
         "seconds_of_video": sum(row.duration_s or 0.0 for row in indexed),
         "snippets": 0 if extractor is None else catalog.all_snippets(extractor.id),
+        "indexes": [
+            {"path": display(path_key(path)), "bytes": path.stat().st_size}
+            for path in index_files(catalog.path)
+        ],
     }
 
 

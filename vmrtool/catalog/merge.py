@@ -218,6 +218,7 @@ def _copy_content(
     for window in part.table("windows").rows_where(where, wanted, order_by="id"):
         before = window.pop("id")
         number = db.table("windows").insert({**window, "extractor_id": target}).last_pk
-        for vectors in part.table("vectors").rows_where("window_id = ?", (before,)):
-            db.table("vectors").insert({**vectors, "window_id": number})
+        for table in ("vectors", "encodings"):
+            for row in part.table(table).rows_where("window_id = ?", (before,)):
+                db.table(table).insert({**row, "window_id": number})
     return True

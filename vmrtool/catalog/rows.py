@@ -105,12 +105,25 @@ class FailureRow:
 
 
 @dataclass(frozen=True)
+class StoredEncoding:
+    """What a grounding network makes of a window before it is asked anything.
+
+    `data` is (n, dim) float16, a row a snippet, `cells` (n, 2) float64 the stretches these stand
+    for, in seconds.
+    """
+
+    data: NDArray[np.float16]
+    cells: NDArray[np.float64]
+
+
+@dataclass(frozen=True)
 class StoredWindow:
     """A window of one video's snippets with its pooled vectors under one grounding model.
 
     The window is snippets [first, first + n) of the video. `vectors` is (P, d) float32, `spans`
     (P, 2) int32: the first and last snippet of each pooled stretch, counted from the
-    window's own first.
+    window's own first. `encoding` goes in with a window where it is to be kept, and is read by
+    itself.
     """
 
     content_hash: str
@@ -118,6 +131,21 @@ class StoredWindow:
     n: int
     vectors: NDArray[np.float32]
     spans: NDArray[np.int32]
+    encoding: StoredEncoding | None = None
+
+
+@dataclass(frozen=True)
+class ListedWindow:
+    """What a catalog knows of a window without reading its vectors, and how many those are.
+
+    `id` is used once: a window that was made again has another.
+    """
+
+    id: int
+    content_hash: str
+    first: int
+    n: int
+    vectors: int
 
 
 @dataclass(frozen=True)

@@ -9,8 +9,9 @@ from sqlite_utils import Database, Migrations
 from vmrtool.catalog import digests
 
 APPLICATION_ID = 0x564D5254  # "VMRT"
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 4
 DIGESTS = 3  # the version from which on rows with blobs have digests
+ENCODINGS = 4  # the version from which on windows may be kept encoded
 
 migrations = Migrations("vmrtool")
 
@@ -176,6 +177,40 @@ def m003_digests(db: Database) -> None:
         "FROM windows AS w WHERE w.id = v.window_id)"
     )
     db.execute("PRAGMA user_version = 3")
+
+
+_ENCODINGS = (
+    """CREATE TABLE encodings (
+        window_id INTEGER PRIMARY KEY REFERENCES windows (id) ON DELETE CASCADE,
+        n INTEGER NOT NULL,
+        dim INTEGER NOT NULL,
+        data BLOB NOT NULL,
+        cells BLOB NOT NULL,
+        digest BLOB NOT NULL
+    )""",
+    "DROP VIEW storage_by_table",
+    """CREATE VIEW storage_by_table AS
+    SELECT 'features' AS name, count(*) AS row_count,
+        coalesce(sum(length(data) + length(seen) + length(cells)), 0) AS bytes FROM features
+    UNION ALL
+    SELECT 'vectors', count(*), coalesce(sum(length(data) + length(spans)), 0) FROM vectors
+    UNION ALL
+    SELECT 'encodings', count(*), coalesce(sum(length(data) + length(cells)), 0) FROM encodings
+    UNION ALL
+    SELECT 'videos', count(*), coalesce(sum(length(path_bytes) + length(path)), 0) FROM videos
+    UNION ALL
+    SELECT 'failures', count(*),
+        coalesce(sum(length(path) + length(error) + length(coalesce(remedy, ''))), 0)
+    FROM failures""",
+)
+
+
+@migrations()
+def m004_encodings(db: Database) -> None:
+    """What a grounding network makes of a window before it is asked anything."""
+    for statement in _ENCODINGS:
+        db.execute(statement)
+    db.execute("PRAGMA user_version = 4")
 
 
 def version(db: Database) -> int:

@@ -64,11 +64,11 @@ def read(
     if not rows:
         return None
     skip = first - low * CHUNK
-    stop = None if n is None else skip + n
+    wanted = slice(skip, None if n is None else skip + n)
     return StoredSnippets(
-        features=_unpack([(row[2], row[0], row[1]) for row in rows], "<f2")[skip:stop],
-        seen=_unpack([(row[3], row[0], 2) for row in rows], "<f8")[skip:stop],
-        cells=_unpack([(row[4], row[0], 2) for row in rows], "<f8")[skip:stop],
+        features=_unpack([(row[2], row[0], row[1]) for row in rows], "<f2", wanted),
+        seen=_unpack([(row[3], row[0], 2) for row in rows], "<f8", wanted),
+        cells=_unpack([(row[4], row[0], 2) for row in rows], "<f8", wanted),
     )
 
 
@@ -111,11 +111,11 @@ def _pack(array: NDArray[Any], dtype: str) -> bytes:
     return np.ascontiguousarray(array, dtype=dtype).tobytes()
 
 
-def _unpack(blobs: list[tuple[bytes, int, int]], dtype: str) -> NDArray[Any]:
-    """The rows of all chunks; ValueError where they are not what was written."""
-    values = np.concatenate(
-        [np.frombuffer(blob, dtype=dtype).reshape(n, width) for blob, n, width in blobs]
-    )
+def _unpack(blobs: list[tuple[bytes, int, int]], dtype: str, wanted: slice) -> NDArray[Any]:
+    """The wanted rows of all chunks together; ValueError where they are not what was written."""
+    parts = [np.frombuffer(blob, dtype=dtype).reshape(n, width) for blob, n, width in blobs]
+    # A chunk may hold thirty times as many snippets as a window has: only these are looked at.
+    values = np.concatenate(parts)[wanted] if len(parts) > 1 else parts[0][wanted].copy()
     if not np.isfinite(values).all():
         raise ValueError("features or spans that are not finite")
     return values

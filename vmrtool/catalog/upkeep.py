@@ -9,14 +9,21 @@ from vmrtool.catalog.catalog import Catalog
 from vmrtool.catalog.migration import backups
 from vmrtool.catalog.rows import VideoRow
 
+INDEX_MARK = "-index-"
+"""Follows a catalog's name in the names of the vector indexes that searches keep beside it."""
+
 
 @dataclass(frozen=True)
 class Vacuumed:
-    """Bytes of a catalog's file before and after, and the older copies that were removed."""
+    """Bytes of a catalog's file before and after, and what was removed beside it.
+
+    `backups` are older copies, `indexes` vector indexes, which the next search makes again.
+    """
 
     before: int
     after: int
     backups: tuple[Path, ...]
+    indexes: tuple[Path, ...]
 
 
 def remove(catalog: Catalog, rows: Sequence[VideoRow]) -> int:
@@ -47,7 +54,7 @@ def orphaned(catalog: Catalog, rows: Sequence[VideoRow]) -> int:
 def vacuum(catalog: Catalog) -> Vacuumed:
     """Writes the catalog's file anew, without the space that removed rows have left.
 
-    The copies that migrations have left beside it go.
+    The copies that migrations have left beside it go, and so do the vector indexes of searches.
 
     Raises:
         CatalogError: another program is at it, or the disk has no room for a second copy.
@@ -58,6 +65,13 @@ def vacuum(catalog: Catalog) -> Vacuumed:
         before = catalog.path.stat().st_size
         db.execute("VACUUM")
         connection.checkpoint(db)
-    for path in old:
-        path.unlink()
-    return Vacuumed(before, catalog.path.stat().st_size, old)
+    indexes = tuple(index_files(catalog.path))
+    for path in (*old, *indexes):
+        path.unlink(missing_ok=True)
+    return Vacuumed(before, catalog.path.stat().st_size, old, indexes)
+
+
+def index_files(catalog: Path) -> list[Path]:
+    """The vector indexes that searches have left beside a catalog."""
+    beside = catalog.absolute().parent.iterdir()
+    return sorted(path for path in beside if path.name.startswith(catalog.name + INDEX_MARK))

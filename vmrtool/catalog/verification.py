@@ -13,7 +13,7 @@ from typing import Any, get_args
 from sqlite_utils import Database
 
 from vmrtool.catalog import videos
-from vmrtool.catalog.blobs import wrong_features, wrong_windows
+from vmrtool.catalog.blobs import wrong_encodings, wrong_features, wrong_windows
 from vmrtool.catalog.catalog import Catalog
 from vmrtool.catalog.faults import FROM_COPY, INDEX_AGAIN, POOL_AGAIN, Fault, dropping, text
 from vmrtool.catalog.paths import display, from_key, join_key
@@ -75,6 +75,7 @@ def verify(
             faults += _roots_and_videos(db, count, hash_file)
             faults += wrong_features(db, count)
             faults += wrong_windows(db, count)
+            faults += wrong_encodings(db)
             faults += _failures(db, count)
         except sqlite3.DatabaseError as error:
             faults.append(Fault("catalog", "file", f"cannot be read on: {error}", FROM_COPY))
@@ -129,12 +130,21 @@ def _sqlite_says(db: Database) -> Iterator[Fault]:
         else:
             yield Fault(
                 *(table, str(rowid), f"points to a row of {parent} that is not there"),
-                POOL_AGAIN if table in ("windows", "vectors") else INDEX_AGAIN,
+                POOL_AGAIN if table in ("windows", "vectors", "encodings") else INDEX_AGAIN,
                 dropping(table, rowid),
             )
 
 
-_TABLES = ("roots", "videos", "extractors", "features", "windows", "vectors", "failures")
+_TABLES = (
+    "roots",
+    "videos",
+    "extractors",
+    "features",
+    "windows",
+    "vectors",
+    "encodings",
+    "failures",
+)
 
 
 # Small tables -----------------------------------------------------------------------------------

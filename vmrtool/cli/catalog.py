@@ -43,6 +43,10 @@ def info(catalog: CatalogOption = None, as_json: JsonOption = False) -> None:
         ("features", _extractor(told["extractor"])),
         ("model", told["model"] or "none"),
         *(("folder", f"{root['path']} ({root['videos']:,})") for root in told["roots"]),
+        *(
+            ("vector index", f"{index['path']} ({index['bytes'] / 1e6:.1f} MB)")
+            for index in told["indexes"]
+        ),
     )
 
 

@@ -203,10 +203,11 @@ def vacuum(catalog: CatalogOption = None, as_json: JsonOption = False) -> None:
         "bytes_before": done.before,
         "bytes_after": done.after,
         "backups_removed": [str(place) for place in done.backups],
+        "indexes_removed": [str(place) for place in done.indexes],
     }
     if not print_json(as_json, told):
         typer.echo(f"{done.before / 1e6:,.1f} MB before, {done.after / 1e6:,.1f} MB now")
-        for place in done.backups:
+        for place in (*done.backups, *done.indexes):
             typer.echo(f"removed {place}")
 
 

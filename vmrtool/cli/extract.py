@@ -12,7 +12,7 @@ import typer
 from vmrtool.cli import completion, supervision
 from vmrtool.cli import extractor_options as options
 from vmrtool.cli.console import message_console
-from vmrtool.cli.extractor_options import default_workers, find_source
+from vmrtool.cli.extractor_options import find_source
 from vmrtool.cli.index_display import following, print_failures
 
 if TYPE_CHECKING:
@@ -61,6 +61,7 @@ def extract(
 
     from rich.console import Console
 
+    from vmrtool.config import default_workers
     from vmrtool.indexing.choice import Choice
     from vmrtool.indexing.extraction import extract as extract_videos
 

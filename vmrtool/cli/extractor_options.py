@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -11,7 +10,7 @@ import typer
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from vmrtool.indexing.choice import Choice, Spec
+    from vmrtool.indexing.choice import Choice
     from vmrtool.indexing.source import ExtractorSource
 
 Weights = Annotated[Path | None, typer.Option(metavar="FILE", help="The backbone's weights.")]
@@ -51,11 +50,6 @@ Timeout = Annotated[
 ]
 
 
-def default_workers() -> int:
-    """Videos decoded at once where nothing is said."""
-    return min(8, os.cpu_count() or 1)
-
-
 def find_source(
     asked: Choice,
     before: Choice,
@@ -71,13 +65,9 @@ def find_source(
 
     The arguments are those of `vmrtool.indexing.choice.find_extractor`.
     """
+    from vmrtool.api import extractor_of
     from vmrtool.cli.downloads import Downloads
     from vmrtool.indexing.choice import find_extractor
-
-    def read_spec(checkpoint: Path) -> Spec:
-        from vmrtool.grounding.checkpoint import load_model
-
-        return load_model(checkpoint).extractor
 
     with Downloads(console) as downloads:
         return find_extractor(
@@ -85,7 +75,7 @@ def find_source(
             before,
             device=device,
             batch_size=batch_size,
-            read_spec=read_spec,
+            read_spec=extractor_of,
             tell=lambda line: console.print(line, style="dim", markup=False),
             progress=downloads,
             compiled=compiled,

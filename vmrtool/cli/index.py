@@ -14,7 +14,7 @@ from typer.core import TyperCommand
 from vmrtool.cli import completion, supervision
 from vmrtool.cli import extractor_options as options
 from vmrtool.cli.console import message_console
-from vmrtool.cli.extractor_options import default_workers, find_source
+from vmrtool.cli.extractor_options import find_source
 from vmrtool.cli.index_display import following, print_failures
 
 if TYPE_CHECKING:
@@ -168,6 +168,7 @@ def run_index(
         MissingError: Ray is asked for and not installed.
         typer.Exit: Ctrl-C was pressed; what is done is kept, and told.
     """
+    from vmrtool.config import default_workers
     from vmrtool.errors import UsageError
     from vmrtool.indexing.choice import Choice
     from vmrtool.indexing.pipeline import index as index_videos

@@ -21,7 +21,8 @@ models_app = typer.Typer(
 
 JsonOption = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
 NamesArgument = Annotated[
-    list[str], typer.Argument(metavar="NAME...", autocompletion=completion.names)
+    list[str],
+    typer.Argument(metavar="NAME...", help="As in models list.", autocompletion=completion.names),
 ]
 
 
@@ -73,7 +74,10 @@ def list_(as_json: JsonOption = False) -> None:
 
 @models_app.command()
 def info(
-    name: Annotated[str, typer.Argument(metavar="NAME", autocompletion=completion.names)],
+    name: Annotated[
+        str,
+        typer.Argument(metavar="NAME", help="As in models list.", autocompletion=completion.names),
+    ],
     as_json: JsonOption = False,
 ) -> None:
     """All about one: preprocessing, terms, source, checksum, where its file is."""
@@ -159,7 +163,10 @@ def pull(names: NamesArgument, as_json: JsonOption = False) -> None:
 @models_app.command()
 def verify(
     names: Annotated[
-        list[str] | None, typer.Argument(metavar="[NAME...]", autocompletion=completion.names)
+        list[str] | None,
+        typer.Argument(
+            metavar="[NAME...]", help="Only these; else all.", autocompletion=completion.names
+        ),
     ] = None,
     as_json: JsonOption = False,
 ) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from contextlib import contextmanager
 from enum import StrEnum
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -18,8 +19,11 @@ if TYPE_CHECKING:
 
     from rich.console import Console
 
-    from vmrtool.report.clips import ClipFolder
+    from vmrtool.report.moment_files import MomentFolder
     from vmrtool.search.result import SearchResult
+
+
+_TOGETHER = 32  # queries of a file that are answered in one go
 
 
 class Format(StrEnum):
@@ -74,15 +78,38 @@ def search(
     ] = None,
     since: Annotated[
         str | None,
-        typer.Option(
-            metavar="DATE", help="Only videos whose files were last changed then or later."
-        ),
+        typer.Option(metavar="WHEN", help="Only files changed since: 2026-11-24, or 12h, 7d, 2w."),
     ] = None,
     duration: Annotated[
         str | None,
         typer.Option(metavar="MIN-MAX", help="Only videos so long, in seconds; 30-, -120 do too."),
     ] = None,
+    index_factory: Annotated[
+        str | None,
+        typer.Option(
+            metavar="TEXT",
+            help="FAISS's name of the index for the shortlist: Flat, IVF4096,SQ8, ...",
+            show_default="by the number of vectors",
+        ),
+    ] = None,
+    nprobe: Annotated[
+        int | None,
+        typer.Option(
+            metavar="N",
+            min=1,
+            help="Of an IVF index: lists to look into.",
+            show_default="an eighth",
+        ),
+    ] = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
+    keep_encoded: Annotated[
+        bool | None,
+        typer.Option(
+            "--keep-encoded/--no-keep-encoded",
+            help="Keep videos encoded by the model: faster queries, a larger catalog.",
+            show_default="as the catalog remembers, else not",
+        ),
+    ] = None,
     output: Annotated[
         Format | None,
         typer.Option(
@@ -106,14 +133,19 @@ def search(
         bool,
         typer.Option("--reencode", help="With --clips: exact cuts, encoded anew (H.264, AAC)."),
     ] = False,
+    thumbnails: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="Also write a picture of each moment, as JPEG."),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="The same as --format json.")] = False,
     file: Annotated[
-        Path | None,
+        str | None,
         typer.Option(
             "--output",
             "-o",
             metavar="FILE",
-            help="Write to a file, in the format of its suffix unless told.",
+            help="Write to a file, in the format of its suffix unless told; vtt and srt also to "
+            "DIR/, a file for each video.",
         ),
     ] = None,
     null: Annotated[
@@ -143,25 +175,51 @@ def search(
     write = _writer(output, file, as_json=as_json, many=queries is not None, null=null)
     messages = message_console()
 
-    from vmrtool.report.answers import AnswersPage
-    from vmrtool.report.clips import ClipFolder
     from vmrtool.search.shards import open_archive
 
     with _pooling_shown(messages) as on_vectors:
-        searcher = open_archive(catalog or (), model, device, on_vectors=on_vectors)
-    with searcher:
-        page = None if html is None else AnswersPage(html, searcher.evidence, Path.cwd())
-        cutter = (
-            None if clips is None else ClipFolder(clips, pad, reencode, many=queries is not None)
+        searcher = open_archive(
+            catalog or (),
+            model,
+            device,
+            index_factory=index_factory,
+            nprobe=nprobe,
+            keep_encoded=keep_encoded,
+            on_vectors=on_vectors,
+            on_index=lambda step: messages.print(f"{step} ...", style="dim", markup=False),
         )
+    with searcher:
+        # What needs a decoder is imported by those who ask for it.
+        page = None
+        if html is not None:
+            from vmrtool.report.answers import AnswersPage
+
+            page = AnswersPage(html, searcher.evidence, Path.cwd())
+        many = queries is not None
+        folders: list[MomentFolder] = []
+        if clips is not None:
+            from vmrtool.report.clips import ClipFolder
+
+            folders.append(ClipFolder(clips, many, pad=pad, reencode=reencode))
+        if thumbnails is not None:
+            from vmrtool.report.thumbnails import ThumbnailFolder
+
+            folders.append(ThumbnailFolder(thumbnails, many))
         for note in searcher.notes:
             messages.print(f"note: {note}", style="yellow", markup=False)
+        if searcher.index:
+            messages.print(f"shortlist: {searcher.index}", style="dim", markup=False)
 
         def answers() -> Iterator[SearchResult]:
-            for text in asked:
-                result = searcher.search(
-                    # Bytes that are not UTF-8 come in as surrogates, which JSON cannot carry.
-                    text.encode("utf-8", "surrogateescape").decode("utf-8", "replace"),
+            # Bytes that are not UTF-8 come in as surrogates, which JSON cannot carry.
+            texts = (
+                text.encode("utf-8", "surrogateescape").decode("utf-8", "replace") for text in asked
+            )
+            # From stdin one at a time: whoever asks may wait for each answer before asking on.
+            size = 1 if queries == "-" else _TOGETHER
+            while some := list(islice(texts, size)):
+                results = searcher.search_many(
+                    some,
                     top=top,
                     shortlist=shortlist,
                     windows_per_video=windows_per_video,
@@ -170,30 +228,36 @@ def search(
                     since=since,
                     duration=duration,
                 )
-                _warn(messages, result)
-                if page is not None:
-                    page.add(result)
-                if cutter is not None:
-                    cutter.add(result)
-                yield result
+                for result in results:
+                    _warn(messages, result)
+                    if page is not None:
+                        page.add(result)
+                    for folder in folders:
+                        folder.add(result)
+                    yield result
 
         write(answers())
         if page is not None:
             page.write()
             messages.print(f"page: {html}", markup=False)
-        if cutter is not None:
-            _tell_clips(messages, cutter)
+        _tell_folders(messages, folders)
 
 
-def _tell_clips(console: Console, cutter: ClipFolder) -> None:
-    """Says how many clips there are and which there are not; these make the exit code 1."""
-    clips = f"{cutter.written} clip{'' if cutter.written == 1 else 's'}"
-    console.print(f"{clips} -> {cutter.folder}", markup=False)
-    for _, error in cutter.failed:
+def _tell_folders(console: Console, folders: Iterable[MomentFolder]) -> None:
+    """Says how many files there are and which there are not; these make the exit code 1."""
+    from vmrtool.catalog.paths import printable
+
+    failed: dict[str, str | None] = {}  # a clip and a thumbnail may fail for one reason
+    for folder in folders:
+        what = f"{folder.written} {folder.kind}{'' if folder.written == 1 else 's'}"
+        console.print(f"{what} -> {folder.folder}", markup=False)
+        failed |= {printable(str(error)): error.remedy for _, error in folder.failed}
+    console.quiet = False  # errors are told even so
+    for error, remedy in failed.items():
         console.print(f"failed {error}", style="red", markup=False)
-        if error.remedy:
-            console.print(error.remedy, style="dim", markup=False)
-    if cutter.failed:
+        if remedy:
+            console.print(remedy, style="dim", markup=False)
+    if failed:
         raise typer.Exit(1)
 
 
@@ -233,7 +297,7 @@ def _lines(source: str, name: str) -> Iterator[str]:
 
 
 def _writer(
-    output: Format | None, file: Path | None, *, as_json: bool, many: bool, null: bool
+    output: Format | None, target: str | None, *, as_json: bool, many: bool, null: bool
 ) -> Callable[[Iterable[SearchResult]], None]:
     """What writes the answers: in the format asked for, else in the one that fits the place.
 
@@ -247,6 +311,9 @@ def _writer(
     if as_json and output not in (None, Format.json):
         raise UsageError(f"--json and --format {output} do not go together")
     chosen = "json" if as_json else None if output is None else output.value
+    file = None if target is None else Path(target)
+    if target is not None and file is not None and (target.endswith("/") or file.is_dir()):
+        return _cue_folder(file, chosen)
     if chosen is None:
         chosen = format_of(file) if file else "table" if sys.stdout.isatty() else "json"
     if null and chosen != "paths":
@@ -263,13 +330,37 @@ def _writer(
     return lambda answers: write_stdout(answers, write)
 
 
+def _cue_folder(folder: Path, chosen: str | None) -> Callable[[Iterable[SearchResult]], None]:
+    """What writes a file for each video into a folder.
+
+    Raises:
+        UsageError: the format is not one of cues, or the folder is a file.
+    """
+    from vmrtool.errors import UsageError
+    from vmrtool.report.cues import CUE_FILES, write_cue_files
+
+    suffix = f".{chosen}"
+    if suffix not in CUE_FILES:
+        raise UsageError(
+            f"--output {folder}: a folder, not a file",
+            remedy="Name the file itself; only --format vtt and srt write a file for each video.",
+        )
+    if folder.exists() and not folder.is_dir():
+        raise UsageError(f"--output {folder}/: a file, not a folder")
+    return lambda answers: write_cue_files(answers, folder, suffix)
+
+
 @contextmanager
 def _pooling_shown(console: Console) -> Iterator[Callable[[int, int], None]]:
     """Progress of what the first search after an index has to do; seen on a terminal only."""
+    if not console.is_terminal:
+        yield lambda done, total: None
+        return
+
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
 
     columns = ("reading new videos", BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    shown = Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
+    shown = Progress(*columns, console=console, transient=True)
     with shown:
         task = shown.add_task("", total=None, visible=False)
         yield lambda done, total: shown.update(task, completed=done, total=total, visible=True)

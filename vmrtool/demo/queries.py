@@ -2,7 +2,7 @@
 
 Plain queries list every occurrence of their event in the video; one query in six adds a condition
 in time ("... after the green circle vanishes") and lists the occurrences that meet it. In the
-further rounds that a training archive may ask, one in three does.
+further rounds that a training archive may ask, every other one does.
 """
 
 from collections.abc import Iterable, Sequence
@@ -14,7 +14,7 @@ from vmrtool.demo.scenes import Event, Scene
 from vmrtool.demo.sentences import conditional_sentence, plain_sentence
 
 ONE_IN = 6  # queries of which one is temporal
-ONE_IN_FURTHER = 3  # the same in rounds after the first: conditions take more examples to learn
+ONE_IN_FURTHER = 2  # the same in rounds after the first: conditions take more examples to learn
 _PLAIN = (4, 5)  # plain queries a video, but never fewer than its different events
 _STREAM = 1 << 20  # keeps the random numbers of sentences apart from those of plans
 
@@ -44,7 +44,7 @@ def queries_for_archive(seed: int, scenes: Iterable[Scene], rounds: int = 1) -> 
     """The queries of each video, in order; a shorter archive has the first of a longer one's.
 
     Each of the `rounds` asks of every event in other words, and of other conditions, those after
-    the first of twice as many; the first is the same however many follow.
+    the first of five times as many; the first is the same however many follow.
     """
     planned = list(scenes)
     archive: list[list[Query]] = [[] for _ in planned]

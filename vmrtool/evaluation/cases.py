@@ -1,7 +1,6 @@
 """Case studies of an evaluation: some queries, right ones and wrong ones, each as a picture."""
 
 import json
-import re
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -16,7 +15,7 @@ from vmrtool.datasets.samples import Sample
 from vmrtool.errors import MediaError, UsageError
 from vmrtool.evaluation.evaluate import Contestant, Evaluation
 from vmrtool.evaluation.metrics import truths_of
-from vmrtool.files import whole
+from vmrtool.files import safe_name, whole
 from vmrtool.grounding.checkpoint import GroundingModel
 from vmrtool.media.probe import VIDEO_SUFFIXES, probe
 from vmrtool.media.stills import stills
@@ -26,6 +25,7 @@ from vmrtool.report.html import Page, section_html, write_page
 from vmrtool.search.curves import Curves, snippet_curves
 
 SCHEMA = "vmrtool.cases/1"
+_LONGEST_NAME = 40  # bytes of a query's id in a picture's name
 _STILL_PIXELS = 160  # height of a key frame
 
 
@@ -127,7 +127,7 @@ def write_cases(
             sample.vid, sample.query, sample.duration, tuple(truths[q]), answers, curves,
             tuple(pictures), n_parts,
         )  # fmt: skip
-        name = f"case-{number:0{digits}d}-{_safe(str(sample.qid))}.png"
+        name = f"case-{number:0{digits}d}-{safe_name(str(sample.qid), _LONGEST_NAME)}.png"
         draw_case(case, folder / name)
         here = file if file is not None and file.is_file() else None
         section = case_section(case, here)
@@ -200,8 +200,3 @@ def _curves(curves: Curves) -> dict[str, Any]:
         "end": curves.end.tolist(),
         "inside": None if curves.inside is None else curves.inside.tolist(),
     }
-
-
-def _safe(text: str) -> str:
-    """A query's id as a part of a file name."""
-    return re.sub(r"[^\w.-]+", "_", text)[:40]

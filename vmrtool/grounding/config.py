@@ -141,6 +141,11 @@ class GroundingConfig:
         return self.video_width or self.video_dim
 
     @property
+    def kept_width(self) -> int:
+        """Numbers a snippet that are kept of a video to meet queries later."""
+        return self.dim + self.video_dim if self.match else self.dim
+
+    @property
     def retrieval_matches(self) -> bool:
         """Whether the retrieval head is also the one that matches snippets and words."""
         return self.match and not self.match_apart

@@ -5,6 +5,7 @@ width. Masks are boolean, True = real, real positions first; every row has at le
 at padding never changes a result.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import cast
 
@@ -61,6 +62,18 @@ class EncodedQuery:
         words = None if self.words is None else self.words[rows]
         return EncodedQuery(
             self.q[rows], self.q_hat[rows], self.content[rows], self.mask[rows], words
+        )
+
+    @classmethod
+    def join(cls, parts: Sequence["EncodedQuery"]) -> "EncodedQuery":
+        """The queries of several batches one after the other; all of them of one L."""
+        words = [part.words for part in parts if part.words is not None]
+        return cls(
+            torch.cat([part.q for part in parts]),
+            torch.cat([part.q_hat for part in parts]),
+            torch.cat([part.content for part in parts]),
+            torch.cat([part.mask for part in parts]),
+            torch.cat(words) if words else None,
         )
 
 
@@ -211,6 +224,27 @@ class GroundingNetwork(nn.Module):
         if self.config.retrieval_matches:
             content = given
         return EncodedVideo(v_hat, content, mask, given if self.config.match else None)
+
+    def keep(self, video: EncodedVideo) -> Tensor:
+        """What has to be kept of a video to meet queries later: (B, N, K), for `kept`.
+
+        K is D: v_hat without its positions. With `match` it is D + Dv, since the features are
+        compared with words as well.
+        """
+        plain = video.content
+        if self.config.retrieval_matches:
+            plain = video.v_hat - self.positions.weight[: video.v_hat.shape[1]]
+        return plain if video.features is None else torch.cat([plain, video.features], dim=-1)
+
+    def kept(self, values: Tensor, mask: Tensor) -> EncodedVideo:
+        """The video whose values (B, N, K) were kept; mask (B, N) bool."""
+        plain = values[:, :, : self.config.dim]
+        features = values[:, :, self.config.dim :] if self.config.match else None
+        content = plain
+        if features is not None and self.config.retrieval_matches:
+            content = features
+        v_hat = plain + self.positions.weight[: values.shape[1]]
+        return EncodedVideo(v_hat, content, mask, features)
 
     def encode_query(self, words: Tensor, mask: Tensor) -> EncodedQuery:
         """Eq. 2, 3 and 6. words (B, L) int64 of the vocabulary, or with a text model the states

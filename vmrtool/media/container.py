@@ -8,6 +8,7 @@ from typing import Any
 import av
 from av.error import FFmpegError
 
+from vmrtool.addresses import Address
 from vmrtool.errors import MediaError
 from vmrtool.media.at_hand import at_hand, refuse_quarantined
 
@@ -33,6 +34,12 @@ def open_video(path: Path) -> Iterator[tuple[Any, Any]]:
         MediaError: stage 'open'; no such file, not a video, no picture in it, no decoder.
     """
     refuse_quarantined(path)
+    if isinstance(path, Address):
+        raise MediaError(
+            f"{path}: in a store, and no file of this machine",
+            stage="open",
+            remedy="Copy it to a folder here, and use that: vmrtool catalog relocate OLD NEW.",
+        )
     with at_hand(path), _opened(path) as container:
         name = container.format.name
         if name in _PLAYLISTS:

@@ -16,6 +16,7 @@ READING = (
 _PICTURES = 6
 _HEIGHT = 180  # pixels
 _SHORTEST = 0.1  # seconds
+_COLOURS = 4  # of methods, in page.css
 
 
 def case_section(case: Case, file: Path | None) -> Section:
@@ -45,7 +46,7 @@ def case_section(case: Case, file: Path | None) -> Section:
         end=end,
         duration=case.duration,
         facts=tuple(_fact(answer) for answer in case.answers),
-        rows=(truth, *(_row(answer) for answer in case.answers)),
+        rows=(truth, *(_row(answer, place) for place, answer in enumerate(case.answers))),
         curves=case.curves,
         pictures=tuple(pictures),
         n_parts=_PICTURES,
@@ -54,9 +55,10 @@ def case_section(case: Case, file: Path | None) -> Section:
     return Section(case.query, (card,), f"video {case.vid}")
 
 
-def _row(answer: Answer) -> Row:
+def _row(answer: Answer, place: int) -> Row:
+    """A method's answers; `place` among the methods has them told apart by colour."""
     spans = (Span(start, end, n == 0) for n, (start, end, _) in enumerate(answer.moments))
-    return Row(answer.method, "found", tuple(spans))
+    return Row(answer.method, f"found m{place % _COLOURS}", tuple(spans))
 
 
 def _fact(answer: Answer) -> Fact:

@@ -11,7 +11,6 @@ from typing import TextIO
 
 from vmrtool.errors import UsageError
 from vmrtool.report.cues import write_srt, write_vtt
-from vmrtool.report.edl import write_edl
 from vmrtool.report.jsonout import write_answers, write_lines
 from vmrtool.report.paths import write_paths
 from vmrtool.report.playlists import write_m3u, write_mpv
@@ -19,6 +18,13 @@ from vmrtool.report.spreadsheet import write_csv, write_tsv
 from vmrtool.search.result import SearchResult
 
 Write = Callable[[Iterable[SearchResult], TextIO], None]
+
+
+def write_edl(answers: Iterable[SearchResult], out: TextIO) -> None:
+    """`edl.write_edl`, which alone of all formats opens videos, and takes long to import for it."""
+    from vmrtool.report import edl
+
+    edl.write_edl(answers, out)
 
 
 @dataclass(frozen=True)

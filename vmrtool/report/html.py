@@ -18,7 +18,7 @@ from typing import Any
 
 from vmrtool.catalog.paths import printable
 from vmrtool.files import whole
-from vmrtool.report.timeline import Row, timeline
+from vmrtool.report.timeline import Row, Stretch, around, lens, timeline
 from vmrtool.report.times import clock
 from vmrtool.search.curves import Curves
 
@@ -138,7 +138,7 @@ def _card(card: Card, name: str) -> str:
     exact = f"{_exact(card.start)} {_exact(card.end)}"
     return (
         f'<article class="card" id="{name}" tabindex="-1" aria-labelledby="{name}h" '
-        f'data-start="{card.start!r}" data-end="{card.end!r}" data-duration="{card.duration!r}">'
+        f'data-start="{card.start!r}" data-end="{card.end!r}">'
         f'<div class="screen">{_video(card, shown)}{problem}</div>'
         f'<div class="about"><h3 id="{name}h">{_text(card.title)}</h3>'
         f'<p class="when"><b>{_time(card.start, card)}</b> to <b>{_time(card.end, card)}</b>'
@@ -211,12 +211,35 @@ def _figure(card: Card, shown: str) -> str:
             keys.append(f'<span class="key {kind}">P({kind})</span>')
         if card.curves.inside is not None:
             keys.append('<span class="key inside">P(inside)</span>')
-    return (
-        f'<figure class="timeline"><svg role="img" aria-label="{" ".join(said)}" '
-        f"{timeline(card.duration, card.rows, card.curves)}</svg>"
-        f'<figcaption><span>{_short(0.0, card)}</span><span class="keys">{"".join(keys)}</span>'
-        f"<span>{_short(card.duration, card)}</span></figcaption></figure>"
+    whole = Stretch(0.0, card.duration)
+    part = around(card.start, card.end, card.duration)
+    line = (
+        f'<svg class="line" role="img" aria-label="{" ".join(said)}" '
+        f"{timeline(whole, card.rows, card.curves)}</svg>"
     )
+    ends = _ends(whole, card, "" if part is None else "the whole video")
+    # Nothing comes between the whole line and what leads from it to its part.
+    lines = line + ends if part is None else ends + line + _zoomed(card, part, whole)
+    return (
+        f'<figure class="timeline">{lines}<figcaption class="keys">{"".join(keys)}</figcaption>'
+        "</figure>"
+    )
+
+
+def _zoomed(card: Card, part: Stretch, whole: Stretch) -> str:
+    """A part of the time line drawn large, to stand under the whole."""
+    first, last = _short(part.start, card), _short(part.end, card)
+    return (
+        f'<svg aria-hidden="true" {lens(part, whole)}</svg>'
+        f'<svg class="line" role="img" aria-label="The time line from {first} to {last}, large." '
+        f"{timeline(part, card.rows, card.curves)}</svg>{_ends(part, card, 'around the moment')}"
+    )
+
+
+def _ends(stretch: Stretch, card: Card, what: str) -> str:
+    """The times that a time line begins and ends with, and what it shows."""
+    first, last = _short(stretch.start, card), _short(stretch.end, card)
+    return f'<div class="ends"><span>{first}</span><span>{what}</span><span>{last}</span></div>'
 
 
 def _time(seconds: float, card: Card) -> str:

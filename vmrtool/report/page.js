@@ -19,8 +19,8 @@ function go(index) {
   cards[current].scrollIntoView({ block: "nearest" });
 }
 
-function seconds(card, name) {
-  return Number(card.dataset[name]);
+function seconds(element, name) {
+  return Number(element.dataset[name]);
 }
 
 // Plays from the moment's start, or goes on where it stands inside the moment.
@@ -48,14 +48,18 @@ function playFrom(card, time) {
 
 function follow(card, video) {
   const end = seconds(card, "end");
-  const line = card.querySelector(".playhead");
+  const lines = card.querySelectorAll(".line");
   const button = card.querySelector(".play");
   let stopAtEnd = false;
 
   function show() {
-    const x = video.currentTime / seconds(card, "duration") * 1000;
-    line.setAttribute("x1", x);
-    line.setAttribute("x2", x);
+    lines.forEach((line) => {
+      const [from, to] = [seconds(line, "from"), seconds(line, "to")];
+      const x = (video.currentTime - from) / (to - from) * 1000;
+      const head = line.querySelector(".playhead");
+      head.setAttribute("x1", x);
+      head.setAttribute("x2", x);
+    });
   }
   function frame() {
     show();
@@ -110,11 +114,13 @@ cards.forEach((card, index) => {
   follow(card, video);
   card.querySelector(".play").addEventListener("click", () => playMoment(card));
   const figure = card.querySelector(".timeline");
-  const drawing = figure.querySelector("svg");
   figure.classList.add("live");
-  drawing.addEventListener("click", (event) => {
-    const box = drawing.getBoundingClientRect();
-    playFrom(card, (event.clientX - box.left) / box.width * seconds(card, "duration"));
+  figure.querySelectorAll(".line").forEach((line) => {
+    line.addEventListener("click", (event) => {
+      const box = line.getBoundingClientRect();
+      const [from, to] = [seconds(line, "from"), seconds(line, "to")];
+      playFrom(card, from + (event.clientX - box.left) / box.width * (to - from));
+    });
   });
   const strip = card.querySelector(".strip");
   if (strip) {

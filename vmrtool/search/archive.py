@@ -3,20 +3,27 @@
 Nothing here knows of files or catalogs: videos are named by their content.
 """
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import groupby
 
 import numpy as np
 from numpy.typing import NDArray
 
 from vmrtool.catalog.rows import StoredWindow
-from vmrtool.search.grounding import NMS_IOU, WindowFeatures, encode_queries, ground_windows
-from vmrtool.search.index import VectorIndex
+from vmrtool.search.grounding import (
+    NMS_IOU,
+    Queries,
+    WindowFeatures,
+    encode_queries,
+    ground_windows,
+)
+from vmrtool.search.index import Part, VectorIndex
 from vmrtool.search.labels import Model
 from vmrtool.search.merging import Candidate, merge
 from vmrtool.search.pooling import Load, pool_contents
-from vmrtool.search.windows import Window, owner
+from vmrtool.search.table import Table, tabulate
+
+_AT_ONCE = 64  # windows in memory while queries are answered
 
 
 @dataclass(frozen=True)
@@ -30,34 +37,26 @@ class Findings:
 class Archive:
     """The contents of an archive in the order of their names, which nothing else depends on."""
 
-    def __init__(self, windows: Iterable[StoredWindow], load: Load) -> None:
-        """Takes windows with their vectors, and the way to their features."""
+    def __init__(self, table: Table, index: VectorIndex | None, load: Load) -> None:
+        """Takes its stretches, their index (None where there are none), and the way to features."""
         self._load = load
-        self.contents: list[str] = []
-        self._windows: list[list[Window]] = []
-        vectors: list[NDArray[np.float32]] = []
-        video_of: list[int] = []
-        window_of: list[int] = []
-        spans: list[NDArray[np.int32]] = []
-        ordered = sorted(windows, key=lambda w: (w.content_hash, w.first))
-        for content, group in groupby(ordered, key=lambda w: w.content_hash):
-            stored = list(group)
-            tiles = [(window.first, window.n) for window in stored]
-            for number, window in enumerate(stored):
-                # Windows overlap; a stretch is kept once, from the window that answers for it.
-                own = owner(tiles, window.spans + window.first) == number
-                vectors.append(window.vectors[own])
-                spans.append(window.spans[own])
-                window_of += [number] * int(own.sum())
-                video_of += [len(self.contents)] * int(own.sum())
-            self.contents.append(content)
-            self._windows.append(tiles)
-        self._index = (
-            VectorIndex(np.concatenate(vectors), np.array(video_of), np.array(window_of))
-            if vectors
-            else None
-        )
-        self._spans = np.concatenate(spans) if spans else np.zeros((0, 2), np.int32)
+        self._table = table
+        self._index = index
+        self.contents = table.contents
+
+    @classmethod
+    def of_windows(cls, windows: Iterable[StoredWindow], load: Load) -> "Archive":
+        """An archive of windows with their vectors, which are indexed exactly and in memory."""
+        table, vectors = tabulate(windows)
+        index = None
+        if len(table):
+            index = VectorIndex([Part.exact(vectors)], table.bounds, table.window_of)
+        return cls(table, index, load)
+
+    @property
+    def on_gpu(self) -> bool:
+        """Whether shortlists of all contents are made on a GPU."""
+        return self._index is not None and self._index.on_gpu
 
     @classmethod
     def in_memory(
@@ -73,7 +72,7 @@ class Archive:
 
         counts = [(content, len(features)) for content, (features, _) in videos.items()]
         pooled = pool_contents(model, counts, load)
-        return cls((window for windows in pooled for window in windows), load)
+        return cls.of_windows((window for windows in pooled for window in windows), load)
 
     def shortlist(
         self,
@@ -114,26 +113,81 @@ class Archive:
             per_video: how many moments of each to give.
             only: the contents to search in; None for all.
         """
-        if self._index is None:
-            return Findings({}, 0)
-        asked = encode_queries(model, [query])
-        vector = asked.vectors[0].float().cpu().numpy()
-        looked_into: list[tuple[int, list[Window]]] = []
-        for video in self._index.shortlist(vector, shortlist, self._allowed(only)):
-            chosen = self._index.best_windows(vector, video, windows_per_video)
-            looked_into.append((video, [self._windows[video][number] for number in chosen]))
-        loaded = [
-            self._load(self.contents[video], *window)
-            for video, windows in looked_into
-            for window in windows
+        (findings,) = self.find_many(
+            model,
+            [query],
+            shortlist=shortlist,
+            windows_per_video=windows_per_video,
+            per_video=per_video,
+            only=only,
+        )
+        return findings
+
+    def find_many(
+        self,
+        model: Model,
+        queries: Sequence[str],
+        *,
+        shortlist: int = 50,
+        windows_per_video: int = 4,
+        per_video: int = 3,
+        only: Collection[str] | None = None,
+    ) -> list[Findings]:
+        """`find` for each of several queries, whose findings do not depend on the others.
+
+        Vectors are compared with all queries at once, and a window that several look into is read
+        and encoded once.
+        """
+        if self._index is None or not queries:
+            return [Findings({}, 0) for _ in queries]
+        asked = encode_queries(model, queries)
+        vectors = asked.vectors.float().cpu().numpy()
+        shortlists = self._index.shortlists(vectors, shortlist, self._allowed(only))
+        looked_into = [
+            {video: self._index.best_windows(vector, video, windows_per_video) for video in videos}
+            for vector, videos in zip(vectors, shortlists, strict=True)
         ]
-        found = iter(ground_windows(model, loaded, asked, [0] * len(loaded)))
-        moments = {}
-        for video, windows in looked_into:
-            moments[self.contents[video]] = merge(
-                windows, [next(found) for _ in windows], top=per_video, nms_iou=NMS_IOU
-            )
-        return Findings(moments, len(loaded))
+        found = self._ground(model, asked, looked_into)
+        answers = []
+        for query, videos in enumerate(looked_into):
+            moments = {
+                self.contents[video]: merge(
+                    [self._table.tiles[video][number] for number in numbers],
+                    [found[video, number, query] for number in numbers],
+                    top=per_video,
+                    nms_iou=NMS_IOU,
+                )
+                for video, numbers in videos.items()
+            }
+            answers.append(Findings(moments, sum(map(len, videos.values()))))
+        return answers
+
+    def _ground(
+        self, model: Model, asked: Queries, looked_into: Sequence[Mapping[int, Sequence[int]]]
+    ) -> dict[tuple[int, int, int], list[Candidate]]:
+        """What is found by video, number of the window in it, and query.
+
+        `looked_into` has for each query the numbers of the windows of each video. Few windows are
+        in memory at once, however many there are.
+        """
+        queries_of: dict[tuple[int, int], list[int]] = {}
+        for query, videos in enumerate(looked_into):
+            for video, numbers in videos.items():
+                for number in numbers:
+                    queries_of.setdefault((video, number), []).append(query)
+        places = sorted(queries_of)
+        found = {}
+        for start in range(0, len(places), _AT_ONCE):
+            some = places[start : start + _AT_ONCE]
+            windows = [
+                self._load(self.contents[video], *self._table.tiles[video][number])
+                for video, number in some
+            ]
+            pairs = [(at, query) for at, place in enumerate(some) for query in queries_of[place]]
+            candidates = ground_windows(model, windows, asked, pairs)
+            for (at, query), of_pair in zip(pairs, candidates, strict=True):
+                found[*some[at], query] = of_pair
+        return found
 
     def alike(
         self, model: Model, query: str, *, shortlist: int = 50, per_video: int = 3
@@ -147,14 +201,14 @@ class Archive:
         vector = encode_queries(model, [query]).vectors[0].float().cpu().numpy()
         moments = {}
         for video in self._index.shortlist(vector, shortlist):
-            content, tiles = self.contents[video], self._windows[video]
+            content, tiles = self.contents[video], self._table.tiles[video]
             rows, cosines = self._index.stretches(vector, video)
             # Of many stretches few are wanted; the best hundred leave enough that do not overlap.
             best = np.argsort(-cosines, kind="stable")[:100]
             found = []
             for row, cosine in zip(rows[best], cosines[best], strict=True):
                 first, n = tiles[self._index.window_of(int(row))]
-                low, high = (int(place) for place in self._spans[row])
+                low, high = (int(place) for place in self._table.spans[row])
                 cells = self._load(content, first, n).cells
                 found.append(
                     Candidate(

@@ -7,7 +7,7 @@ import torch
 from numpy.typing import NDArray
 
 from vmrtool.grounding.checkpoint import GroundingModel
-from vmrtool.search.grounding import batch_size, batches, cut, encode_queries
+from vmrtool.search.grounding import batch_size, batches, cut, encode_queries, encode_windows
 from vmrtool.search.windows import owner
 
 
@@ -54,19 +54,20 @@ def snippet_curves(
     tiles = [(window.first, len(window)) for window in windows]
     heard = owner(tiles, np.arange(len(features))[:, None].repeat(2, axis=1))
     curves = np.zeros((3, len(features)), np.float32)
-    for chosen, shown, mask in batches(
-        windows, batch_size(model.device), model.config.max_snippets
+    encoded = [window.values for window in encode_windows(model, windows)]
+    for chosen, values, mask in batches(
+        encoded, batch_size(model.device), model.config.max_snippets
     ):
-        video = model.network.encode_video(shown.to(model.device), mask.to(model.device))
+        video = model.network.kept(values.to(model.device), mask.to(model.device))
         row = torch.zeros(len(mask), dtype=torch.int64, device=model.device)
         output = model.network.fuse_and_predict(video, asked.select(row))
         said = list(output.probabilities())
         if output.segment_logits is not None:
             said.append(output.segment_logits.float().sigmoid())
-        values = torch.stack(said).cpu().numpy()
+        curved = torch.stack(said).cpu().numpy()
         for place, index in enumerate(chosen):
             first, n = tiles[index]
             own = np.flatnonzero(heard[first : first + n] == index)
-            curves[: len(values), first + own] = values[:, place, own]
+            curves[: len(curved), first + own] = curved[:, place, own]
     inside = curves[2] if model.config.segments else None
     return Curves(cells, curves[0], curves[1], inside)

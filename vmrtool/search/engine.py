@@ -1,15 +1,17 @@
 """The searcher: a catalog and a model kept warm, asked one query after another."""
 
+import sys
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Self
 
 import torch
 
 from vmrtool.catalog import Catalog
-from vmrtool.catalog.connection import broken
+from vmrtool.catalog.listing import find_video
 from vmrtool.catalog.paths import base64_unless_utf8, display, path_key
 from vmrtool.catalog.rows import StoredWindow, VideoRow
 from vmrtool.config import find_catalog
@@ -18,18 +20,30 @@ from vmrtool.features.device import choose_device
 from vmrtool.grounding.checkpoint import GroundingModel, load_model
 from vmrtool.indexing.choice import DEFAULT_MODEL
 from vmrtool.search.archive import Archive, Findings
+from vmrtool.search.cache import Wish, open_index
 from vmrtool.search.curves import Evidence, snippet_curves
+from vmrtool.search.factory import check
 from vmrtool.search.filters import VideoFilter, video_filter
 from vmrtool.search.fitting import choose_extractor, choose_model
 from vmrtool.search.label_model import announcement, open_labels
 from vmrtool.search.labels import LabelModel, Model
 from vmrtool.search.merging import Candidate
-from vmrtool.search.pooling import catalog_loader, pool_catalog, store_vectors, vectors_key
+from vmrtool.search.pooling import (
+    catalog_loader,
+    kept_loader,
+    pool_catalog,
+    settle_keeping,
+    store_vectors,
+    vectors_key,
+)
 from vmrtool.search.query import query_words
 from vmrtool.search.result import Moment, SearchResult
 
 OnVectors = Callable[[int, int], None]
 """Is told how many of how many videos have their vectors made."""
+
+OnIndex = Callable[[str], None]
+"""Is told, in words, when an index is made that takes long."""
 
 
 def open_searcher(
@@ -37,7 +51,11 @@ def open_searcher(
     model: str | Path | None = None,
     device: str = "auto",
     *,
+    index_factory: str | None = None,
+    nprobe: int | None = None,
+    keep_encoded: bool | None = None,
     on_vectors: OnVectors = lambda done, total: None,
+    on_index: OnIndex = lambda step: None,
 ) -> "Searcher":
     """Opens a catalog to be searched.
 
@@ -47,19 +65,27 @@ def open_searcher(
         catalog: its file; None for $VMRTOOL_CATALOG or the nearest vmrtool.db.
         model: a model's name, run folder or file; None for the catalog's own.
         device: "auto", "cpu", "cuda" or "cuda:N".
+        index_factory: the index that makes the shortlist, as FAISS writes it, for example
+            "IVF4096,SQ8"; None chooses by the number of vectors.
+        nprobe: into how many of an IVF index's lists a query looks; None for an eighth.
+        keep_encoded: whether windows are kept as the network reads them before it is asked, which
+            a query then need not wait for; remembered by the catalog; None for what it remembers.
         on_vectors: is told how many of how many videos have their vectors made.
+        on_index: is told, in words, when an index is made that takes long.
 
     Raises:
         MissingError: no catalog, no such model.
         CatalogError: not a catalog, or a newer one.
         ModelError: not a model, or one that does not fit the catalog's features.
-        UsageError: no such device.
+        UsageError: no such device or index.
     """
     return open_catalog(
         find_catalog(None if catalog is None else Path(catalog)),
         None if model is None else str(model),
         device,
         on_vectors,
+        wish=Wish(index_factory, nprobe, say=on_index),
+        keep_encoded=keep_encoded,
     )
 
 
@@ -68,12 +94,20 @@ Load = Callable[[Path, torch.device], GroundingModel]
 
 
 def open_catalog(
-    path: Path, model: str | None, device: str, on_vectors: OnVectors, load: Load = load_model
+    path: Path,
+    model: str | None,
+    device: str,
+    on_vectors: OnVectors,
+    load: Load = load_model,
+    wish: Wish = Wish(),  # noqa: B008 - frozen
+    *,
+    keep_encoded: bool | None = None,
 ) -> "Searcher":
     """A searcher over the catalog at `path`; raises as `open_searcher`."""
+    check(wish.factory, wish.nprobe)
     opened = Catalog.open(path)
     try:
-        return Searcher(opened, model, device, on_vectors, load)
+        return Searcher(opened, model, device, on_vectors, load, wish, keep_encoded=keep_encoded)
     except BaseException:
         opened.close()
         raise
@@ -99,7 +133,8 @@ class Searcher(Opened):
     """An archive to be asked; use it as a context manager, or close it.
 
     It knows the catalog as it was when opened; `refresh` reads it anew. `model` is the name of the
-    model that answers, `notes` what the user should know of the archive, in sentences.
+    model that answers, `notes` what the user should know of the archive, in sentences, `index`
+    which index makes the shortlist and why, in words.
     """
 
     def __init__(
@@ -109,6 +144,9 @@ class Searcher(Opened):
         device: str,
         on_vectors: OnVectors,
         load: Load = load_model,
+        wish: Wish = Wish(),  # noqa: B008 - frozen
+        *,
+        keep_encoded: bool | None = None,
     ) -> None:
         """Takes an open catalog, which is closed with this; `open_searcher` is the way in."""
         self._catalog = catalog
@@ -116,6 +154,9 @@ class Searcher(Opened):
         self._device, _ = choose_device(device)
         self._on_vectors = on_vectors
         self._load = load
+        self._keeps = settle_keeping(catalog, keep_encoded)
+        gpu = (self._device.index or 0) if self._device.type == "cuda" else None
+        self._wish = replace(wish, gpu=gpu)
         self.refresh()
 
     def close(self) -> None:
@@ -129,6 +170,7 @@ class Searcher(Opened):
             VmrtoolError: as `open_searcher`.
         """
         self.notes: tuple[str, ...] = ()
+        self.index = ""
         self._loaded: tuple[Model, Archive] | None = None
         self._videos: dict[str, list[VideoRow]] = {}
         rows = [row for row in self._catalog.videos() if row.state != "missing"]
@@ -151,23 +193,34 @@ class Searcher(Opened):
         else:
             model = self._load(chosen.require_checkpoint(), self._device)
         extractor = choose_extractor(self._catalog, model, ref)
-        windows = self._windows(model, extractor.id)
-        contents = {window.content_hash for window in windows}
+        keep = self._keeps and isinstance(model, GroundingModel)
+        opened = open_index(
+            self._catalog,
+            vectors_key(model),
+            extractor,
+            model.config.retrieval_dim,
+            {row.content_hash for row in rows if row.content_hash is not None},
+            self._make_vectors(model, extractor.id, keep),
+            self._wish,
+        )
+        self.index = opened.choice
+        self.notes += opened.notes
+        contents = set(opened.table.contents)
         for row in rows:
             if row.content_hash in contents:
                 self._videos.setdefault(row.content_hash, []).append(row)
-        archive = Archive(
-            (window for window in windows if window.content_hash in self._videos),
-            catalog_loader(self._catalog, extractor.id, model),
-        )
-        self._loaded = (model, archive)
+        load = (kept_loader if keep else catalog_loader)(self._catalog, extractor.id, model)
+        self._loaded = (model, Archive(opened.table, opened.index, load))
         self._extractor = extractor.id
         self._note_unsearched(rows, ref)
 
-    def _windows(self, model: Model, extractor: int) -> list[StoredWindow]:
-        """All windows with vectors; those the catalog lacks are made, and stored if they can be."""
+    def _make_vectors(self, model: Model, extractor: int, keep: bool) -> list[StoredWindow]:
+        """Makes the vectors that the catalog lacks; returns those that it cannot store.
+
+        keep: makes and stores encodings as well.
+        """
         key = vectors_key(model)
-        lacking = len(self._catalog.without_vectors(key, extractor))
+        lacking = len(self._catalog.without_vectors(key, extractor, with_encodings=keep))
         unstored: list[StoredWindow] = []
         if lacking:
             done = 0
@@ -180,19 +233,17 @@ class Searcher(Opened):
             self._on_vectors(0, lacking)
             try:
                 with Catalog.open(self._catalog.path, readonly=False) as writer:
-                    store_vectors(writer, model, extractor, count)
+                    store_vectors(writer, model, extractor, count, keep=keep)
             except CatalogError as error:
+                bare = len(self._catalog.without_vectors(key, extractor))
+                what = f"vectors of {bare}" if bare else f"encodings of {lacking}"
                 self.notes += (
-                    f"The vectors of {lacking} videos cannot be kept and are made at every "
-                    f"search ({error}).",
+                    f"The {what} videos cannot be kept and are made at every search ({error}).",
                 )
                 for windows in pool_catalog(self._catalog, model, extractor):
                     unstored += windows
                     count()
-        stored = self._catalog.load_vectors(key, extractor)
-        if stored and stored[0].vectors.shape[1] != model.config.retrieval_dim:
-            raise broken(self._catalog.path, "vectors of another width than the model's")
-        return stored + unstored
+        return unstored
 
     def _note_unsearched(self, rows: list[VideoRow], ref: str) -> None:
         """Says so where videos that did not fail have no features for the model."""
@@ -235,7 +286,8 @@ class Searcher(Opened):
             per_video: most moments of one video.
             video: look only into videos whose path, path below the indexed folder, or name fits
                 this glob.
-            since: only into those whose files were last changed then or later, ISO 8601.
+            since: only into those whose files were last changed then or later: ISO 8601, or an age
+                such as 7d.
             duration: only into those so long: "MIN-MAX" in seconds, either may be left out.
             among: look only into these contents; they need not be in this archive.
 
@@ -243,8 +295,84 @@ class Searcher(Opened):
             UsageError: the query is empty or holds no word, a number is below 1, or since or
                 duration cannot be read.
         """
+        (result,) = self.search_many(
+            *([query], top, shortlist, windows_per_video, per_video, video, since, duration),
+            among=among,
+        )
+        return result
+
+    def search_many(
+        self,
+        queries: Sequence[str],
+        top: int = 10,
+        shortlist: int = 50,
+        windows_per_video: int = 4,
+        per_video: int = 3,
+        video: str | None = None,
+        since: str | None = None,
+        duration: str | None = None,
+        *,
+        among: Collection[str] | None = None,
+    ) -> list[SearchResult]:
+        """Answers several queries in one go, each as `search` would, to the last bit.
+
+        Arguments and what is raised are those of `search`. `elapsed_ms` is the mean of all.
+        """
+        wanted = video_filter(video, since, duration)
+        chosen = self._chosen(wanted)
+        notes = [f"No video fits {wanted}."] if self._videos and not chosen else []
+        only = None
+        if among is not None:
+            only = {content for content in among if content in chosen}
+        elif self._loaded is not None and len(chosen) < len(self._loaded[1].contents):
+            only = set(chosen)
+        if self._loaded is not None and self._loaded[1].on_gpu and only and wanted != VideoFilter():
+            notes.append(
+                "The shortlist is made on the processor: FAISS's GPU indexes cannot leave "
+                "videos out."
+            )
+        return self._answers(
+            queries, chosen, only, notes, top, shortlist, windows_per_video, per_video
+        )
+
+    def ground(self, video: str | Path, query: str, top: int = 5) -> SearchResult:
+        """Finds the moments of one video that a sentence describes; all of it is looked at.
+
+        Args:
+            video: its path, its path below the indexed folder, or its name if that is unique.
+            query: the sentence.
+            top: most moments.
+
+        Raises:
+            UsageError: there is no such video, or nothing of it to be searched; the query is empty
+                or holds no word; top is below 1.
+        """
+        row = find_video(self._catalog, Path(video))
+        content = row.content_hash
+        if content is None or row.path not in {r.path for r in self._videos.get(content, ())}:
+            raise UsageError(
+                f"{row.path}: has no features to be searched by model {self.model}",
+                remedy=f"See why: vmrtool catalog show '{display(path_key(row.path))}'",
+            )
+        (result,) = self._answers(
+            [query], {content: [row]}, {content}, [], top, 1, sys.maxsize, top
+        )
+        return result
+
+    def _answers(
+        self,
+        queries: Sequence[str],
+        chosen: dict[str, list[VideoRow]],
+        only: set[str] | None,
+        notes: list[str],
+        top: int,
+        shortlist: int,
+        windows_per_video: int,
+        per_video: int,
+    ) -> list[SearchResult]:
+        """Answers over the chosen videos, of whose contents those of `only` are looked into."""
         began = time.perf_counter()
-        words = query_words(query)
+        words = [query_words(query) for query in queries]
         for name, value in (
             ("top", top),
             ("shortlist", shortlist),
@@ -253,31 +381,42 @@ class Searcher(Opened):
         ):
             if value < 1:
                 raise UsageError(f"{name} is {value}; it must be at least 1")
-        wanted = video_filter(video, since, duration)
-        chosen = self._chosen(wanted)
-        notes: list[str] = []
-        unknown: list[str] = []
-        findings = Findings({}, 0)
-        if self._videos and not chosen:
-            notes.append(f"No video fits {wanted}.")
+        every = [Findings({}, 0) for _ in queries]
         if self._loaded is not None and chosen:
             model, archive = self._loaded
-            only = None if len(chosen) == len(archive.contents) else set(chosen)
-            if among is not None:
-                only = {content for content in among if content in chosen}
-            unknown = model.unknown_words(words)
-            if len(words) > model.config.max_words:
-                notes.append(f"Only the first {model.config.max_words} words of the query count.")
-            if isinstance(model, LabelModel) and (far := model.note(query)) is not None:
-                notes.append(far)
-            findings = archive.find(
+            every = archive.find_many(
                 model,
-                query,
+                queries,
                 shortlist=shortlist,
                 windows_per_video=windows_per_video,
                 per_video=per_video,
                 only=only,
             )
+        results = [
+            self._result(query, heard, findings, chosen, top, notes)
+            for query, heard, findings in zip(queries, words, every, strict=True)
+        ]
+        share = (time.perf_counter() - began) * 1000.0 / max(1, len(queries))
+        return [replace(result, elapsed_ms=share) for result in results]
+
+    def _result(
+        self,
+        query: str,
+        words: list[str],
+        findings: Findings,
+        chosen: dict[str, list[VideoRow]],
+        top: int,
+        notes: list[str],
+    ) -> SearchResult:
+        """A query's findings, ranked over all videos, with what there is to say of its words."""
+        notes, unknown = list(notes), []
+        if self._loaded is not None and chosen:
+            model, _ = self._loaded
+            unknown = model.unknown_words(words)
+            if len(words) > model.config.max_words:
+                notes.append(f"Only the first {model.config.max_words} words of the query count.")
+            if isinstance(model, LabelModel) and (far := model.note(query)) is not None:
+                notes.append(far)
         found = [
             (candidate, row)
             for content, candidates in findings.moments.items()
@@ -292,7 +431,7 @@ class Searcher(Opened):
             videos_searched=sum(map(len, chosen.values())),
             shortlisted=sum(len(chosen[content]) for content in findings.moments),
             windows_grounded=findings.windows_grounded,
-            elapsed_ms=(time.perf_counter() - began) * 1000.0,
+            elapsed_ms=0.0,
             moments=tuple(_moment(rank, *pair) for rank, pair in enumerate(found[:top], start=1)),
             unknown_words=tuple(unknown),
             notes=tuple(notes),

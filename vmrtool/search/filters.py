@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from datetime import datetime
 
+from vmrtool.catalog.listing import changed_since
 from vmrtool.catalog.rows import VideoRow
 from vmrtool.catalog.videos import matches
 from vmrtool.errors import UsageError
@@ -36,7 +37,7 @@ class VideoFilter:
         """What it asks, as on the command line."""
         asked = [f"'{self.video}'"] if self.video is not None else []
         if self.since is not None:
-            asked.append(f"--since {datetime.fromtimestamp(self.since).isoformat(' ')}")
+            asked.append(f"--since {datetime.fromtimestamp(self.since).isoformat(' ', 'seconds')}")
         if self.duration is not None:
             asked.append("--duration {:g}-{:g}".format(*self.duration))
         return ", ".join(asked)
@@ -49,27 +50,17 @@ def video_filter(
 
     Args:
         video: a glob.
-        since: a date or a date and time, ISO 8601, local time unless it has a zone.
+        since: a date or a date and time, ISO 8601, local time unless it has a zone; or an age, 7d.
         duration: "MIN-MAX" in seconds; either may be left out.
 
     Raises:
-        UsageError: since is no date, or duration no range.
+        UsageError: since is no time, or duration no range.
     """
     return VideoFilter(
         video,
-        None if since is None else _moment(since),
+        None if since is None else changed_since(since),
         None if duration is None else _range(duration),
     )
-
-
-def _moment(text: str) -> float:
-    try:
-        return datetime.fromisoformat(text).timestamp()
-    except (ValueError, OverflowError, OSError) as error:
-        raise UsageError(
-            f"since is {text!r}, which is no date",
-            remedy="for example 2026-11-24, or 2026-11-24T18:30",
-        ) from error
 
 
 def _range(text: str) -> tuple[float, float]:

@@ -1,7 +1,9 @@
 """Grounding: where in a window of a video a query is true. Used by search and evaluation alike.
 
-Windows meet queries in batches of one fixed shape for each length, so that what is found in a
-window does not depend, to the last bit, on what else is looked at in the same go.
+A window is encoded once, whatever is asked; what comes of it is rounded to float16, so that it is
+the same whether it was kept or has just been made. Then it meets queries. Both happen in batches of
+one fixed shape for each length, so that what is found in a window does not depend, to the last
+bit, on what else is looked at in the same go.
 """
 
 import math
@@ -12,6 +14,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from vmrtool.grounding.checkpoint import GroundingModel
 from vmrtool.grounding.decoding import decode_output, span_presence
 from vmrtool.grounding.network import EncodedQuery
 from vmrtool.grounding.queries import pad_words
@@ -21,7 +24,8 @@ from vmrtool.search.windows import Window, tile_windows
 
 PER_WINDOW = 5  # moments looked for in one window
 NMS_IOU = 0.5  # two moments of a video that overlap more than this are one
-_STEP = 32  # windows are padded to a multiple of this many snippets
+_STEP = 16  # windows are padded to a multiple of this many snippets
+_LARGEST = float(np.finfo(np.float16).max)
 
 
 @dataclass(frozen=True)
@@ -38,6 +42,25 @@ class WindowFeatures:
 
 
 @dataclass(frozen=True)
+class EncodedWindow:
+    """A window as the network has read it: values (n, K) float16, cells (n, 2) in seconds.
+
+    The values are `GroundingNetwork.keep`'s, K wide; no query has a part in them.
+    """
+
+    values: NDArray[np.float16]
+    cells: NDArray[np.float64]
+    first: int = 0
+
+    def __len__(self) -> int:
+        """Number of snippets."""
+        return len(self.values)
+
+
+AnyWindow = WindowFeatures | EncodedWindow
+
+
+@dataclass(frozen=True)
 class Queries:
     """Queries ready to be grounded: encoded, Q rows, and their vectors (Q, d).
 
@@ -49,19 +72,31 @@ class Queries:
 
 
 def batch_size(device: torch.device) -> int:
-    """Windows in a batch: a CPU gains nothing above 8, another device wants it wide."""
-    return 8 if device.type == "cpu" else 64
+    """Windows in a batch: a CPU gains little above 4, another device wants it wide.
+
+    The last batch of each length is filled up, which a small one is with less waste.
+    """
+    return 4 if device.type == "cpu" else 64
 
 
 @torch.inference_mode()
 def encode_queries(model: Model, queries: Sequence[str]) -> Queries:
-    """Encodes queries; words the model does not know become `<unk>`."""
+    """Encodes queries, at least one; words the model does not know become `<unk>`."""
     if isinstance(model, LabelModel):
-        rows = np.stack([model.query_vector(query) for query in queries])
-        return Queries(None, torch.from_numpy(rows))
+        likenesses = np.stack([model.query_vector(query) for query in queries])
+        return Queries(None, torch.from_numpy(likenesses))
     words, mask = pad_words([model.words(query) for query in queries], model.config.max_words)
-    encoded = model.network.encode_query(words.to(model.device), mask.to(model.device))
-    return Queries(encoded, model.network.retrieval.query_vector(encoded.content, encoded.mask))
+    size = batch_size(model.device)
+    parts, vectors = [], []
+    for start in range(0, len(queries), size):
+        # One shape here as well: rows without a query repeat the batch's first.
+        rows = [row if row < len(queries) else start for row in range(start, start + size)]
+        encoded = model.network.encode_query(
+            words[rows].to(model.device), mask[rows].to(model.device)
+        )
+        parts.append(encoded)
+        vectors.append(model.network.retrieval.query_vector(encoded.content, encoded.mask))
+    return Queries(EncodedQuery.join(parts), torch.cat(vectors)[: len(queries)])
 
 
 def cut(
@@ -75,11 +110,11 @@ def cut(
 
 
 def batches(
-    windows: Sequence[WindowFeatures], size: int, longest: int
+    windows: Sequence[NDArray[np.floating]], size: int, longest: int
 ) -> Iterator[tuple[list[int], torch.Tensor, torch.Tensor]]:
-    """Yields windows in batches of one fixed shape for each padded length.
+    """Yields windows, (n, W) each, in batches of one fixed shape for each padded length.
 
-    Each is the indexes of its windows (at most `size`), features float32 (size, N, Dv) and mask
+    Each is the indexes of its windows (at most `size`), their values float32 (size, N, W) and mask
     (size, N) bool on the CPU. N is the windows' length rounded up, at most `longest`, the most
     snippets the network takes; rows without a window repeat the batch's first.
     """
@@ -88,48 +123,77 @@ def batches(
         members = [index for index, n in enumerate(padded) if n == length]
         for start in range(0, len(members), size):
             chosen = members[start : start + size]
-            features = np.zeros((size, length, windows[chosen[0]].features.shape[1]), np.float32)
+            values = np.zeros((size, length, windows[chosen[0]].shape[1]), np.float32)
             mask = np.zeros((size, length), bool)
             for row, index in enumerate(chosen + chosen[:1] * (size - len(chosen))):
-                features[row, : len(windows[index])] = windows[index].features
+                values[row, : len(windows[index])] = windows[index]
                 mask[row, : len(windows[index])] = True
-            yield chosen, torch.from_numpy(features), torch.from_numpy(mask)
+            yield chosen, torch.from_numpy(values), torch.from_numpy(mask)
+
+
+def rounded(values: torch.Tensor) -> NDArray[np.float16]:
+    """float16; what is beyond its range becomes its largest number."""
+    half: NDArray[np.float16] = values.clamp(-_LARGEST, _LARGEST).half().cpu().numpy()
+    return half
+
+
+@torch.inference_mode()
+def encode_windows(model: GroundingModel, windows: Sequence[AnyWindow]) -> list[EncodedWindow]:
+    """Windows as the network reads them before any query; encoded ones stay as they are."""
+    network, device = model.network, model.device
+    encoded = {i: window for i, window in enumerate(windows) if isinstance(window, EncodedWindow)}
+    plain = {i: window for i, window in enumerate(windows) if isinstance(window, WindowFeatures)}
+    numbers = list(plain)
+    for chosen, features, mask in batches(
+        [window.features for window in plain.values()],
+        batch_size(device),
+        model.config.max_snippets,
+    ):
+        values = rounded(network.keep(network.encode_video(features.to(device), mask.to(device))))
+        for row, index in enumerate(chosen):
+            window = plain[numbers[index]]
+            own = values[row, : len(window)].copy()  # not the whole batch
+            encoded[numbers[index]] = EncodedWindow(own, window.cells, window.first)
+    return [encoded[i] for i in range(len(windows))]
 
 
 @torch.inference_mode()
 def ground_windows(
     model: Model,
-    windows: Sequence[WindowFeatures],
+    windows: Sequence[AnyWindow],
     queries: Queries,
-    query_of: Sequence[int],
+    pairs: Sequence[tuple[int, int]],
 ) -> list[list[Candidate]]:
-    """Moments of each window for its query: `query_of[i]` is the row of window i's query.
+    """Moments of each (window, query) pair, given as their numbers.
 
-    Returns, for each window, at most `PER_WINDOW` candidates, most probable span first, with
-    snippets counted from the video's first. A window may be given several times, for several
-    queries.
+    A window that several queries meet is encoded once. Returns, for each pair, at most `PER_WINDOW`
+    candidates, most probable span first, with snippets counted from the video's first.
     """
     if isinstance(model, LabelModel):
         asked_for = queries.vectors.numpy()
-        return [
-            model.ground(window.features, window.cells, window.first, asked_for[query])
-            for window, query in zip(windows, query_of, strict=True)
-        ]
+        return [_by_labels(model, windows[number], asked_for[query]) for number, query in pairs]
     assert queries.encoded is not None
     network, device = model.network, model.device
-    found: list[list[Candidate]] = [[] for _ in windows]
-    for chosen, features, mask in batches(windows, batch_size(device), model.config.max_snippets):
-        rows = [query_of[index] for index in chosen]
-        asked = torch.tensor(rows + rows[:1] * (len(features) - len(rows)), device=device)
+    encoded = encode_windows(model, windows)
+    found: list[list[Candidate]] = [[] for _ in pairs]
+    for chosen, values, mask in batches(
+        [encoded[window].values for window, _ in pairs],
+        batch_size(device),
+        model.config.max_snippets,
+    ):
+        rows = [pairs[index][1] for index in chosen]
+        asked = torch.tensor(rows + rows[:1] * (len(values) - len(rows)), device=device)
         mask = mask.to(device)
-        video = network.encode_video(features.to(device), mask)
+        video = network.kept(values.to(device), mask)
         output = network.fuse_and_predict(video, queries.encoded.select(asked))
-        cells = torch.zeros(*mask.shape, 2, dtype=torch.float64)
+        cells = np.zeros((*mask.shape, 2))
         for row, index in enumerate(chosen):
-            cells[row, : len(windows[index])] = torch.from_numpy(windows[index].cells)
-        spans = decode_output(output, cells, model.config, top=PER_WINDOW, nms_iou=NMS_IOU)
+            window = encoded[pairs[index][0]]
+            cells[row, : len(window)] = window.cells
+        seconds = torch.from_numpy(cells)
+        spans = decode_output(output, seconds, model.config, top=PER_WINDOW, nms_iou=NMS_IOU)
         # The cosine is with the moment's own snippets: a stretch of its own, pooled like the rest.
-        own = np.zeros((len(features), PER_WINDOW, 2), np.int64)
+        own = np.zeros((len(values), PER_WINDOW, 2), np.int64)
         for row, decoded in enumerate(spans):
             for place, span in enumerate(decoded):
                 own[row, place] = span.first, span.last
@@ -138,6 +202,7 @@ def ground_windows(
         cosines = torch.einsum("bpd,bd->bp", vectors, queries.vectors[asked]).cpu()
         segments = None if output.segment_logits is None else output.segment_logits.cpu()
         for row, index in enumerate(chosen):
+            before = encoded[pairs[index][0]].first
             for place, span in enumerate(spans[row]):
                 similarity = float(cosines[row, place])
                 presence = (
@@ -148,8 +213,8 @@ def ground_windows(
                 log_span = math.log(max(span.probability, 1e-30))
                 found[index].append(
                     Candidate(
-                        first=windows[index].first + span.first,
-                        last=windows[index].first + span.last,
+                        first=before + span.first,
+                        last=before + span.last,
                         start=span.start,
                         end=span.end,
                         similarity=similarity,
@@ -159,6 +224,13 @@ def ground_windows(
                     )
                 )
     return found
+
+
+def _by_labels(
+    model: LabelModel, window: AnyWindow, vector: NDArray[np.float32]
+) -> list[Candidate]:
+    assert isinstance(window, WindowFeatures)  # this model encodes nothing
+    return model.ground(window.features, window.cells, window.first, vector)
 
 
 def ground_videos(
@@ -186,9 +258,14 @@ def ground_videos(
     """
     encoded = encode_queries(model, queries)
     tiled = [cut(features, cells, model.config.max_snippets) for features, cells in videos]
-    windows = [window for video, _ in pairs for window in tiled[video]]
-    query_of = [query for video, query in pairs for _ in tiled[video]]
-    found = iter(ground_windows(model, windows, encoded, query_of))
+    windows = [window for tiles in tiled for window in tiles]
+    begins = np.cumsum([0, *map(len, tiled)])
+    met = [
+        (number, query)
+        for video, query in pairs
+        for number in range(begins[video], begins[video + 1])
+    ]
+    found = iter(ground_windows(model, windows, encoded, met))
     answers = []
     for video, _ in pairs:
         spans: list[Window] = [(window.first, len(window)) for window in tiled[video]]

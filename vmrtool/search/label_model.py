@@ -56,7 +56,7 @@ def open_labels(ref: ModelRef, catalog: Catalog) -> LabelModel:
 def announcement(model: LabelModel) -> str:
     """What the user is told before the first answer, in a sentence."""
     ways = {
-        "words": "words in common",
+        "words": "words in common (by their meaning once `vmrtool data pull glove` has been run)",
         "glove": "GloVe",
         "sentence-transformers": "a sentence-transformers model",
     }

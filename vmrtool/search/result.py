@@ -3,10 +3,9 @@
 import base64
 import os
 from dataclasses import dataclass
+from html import escape
 from pathlib import Path
 from typing import Any
-
-from vmrtool.catalog.paths import from_key
 
 SCHEMA = "vmrtool.search/1"
 
@@ -36,6 +35,8 @@ class Moment:
 
         It is right also where the name is not UTF-8 and `video` only shows it.
         """
+        from vmrtool.catalog.paths import from_key  # not before it is needed: SQLite comes with it
+
         if self.video_b64 is None:
             return from_key(os.fsencode(self.video))
         return from_key(base64.b64decode(self.video_b64))
@@ -77,6 +78,18 @@ class SearchResult:
     zero_shot: bool = False
     catalogs: tuple[str, ...] = ()
 
+    def _repr_html_(self) -> str:
+        """The moments as a table, which is how a notebook shows an answer."""
+        rows = "".join(
+            f"<tr><td>{m.rank}</td><td>{_shown(m.video)}</td><td>{m.start:.1f} s</td>"
+            f"<td>{m.end:.1f} s</td><td>{m.score:.3f}</td></tr>"
+            for m in self.moments
+        )
+        heads = "".join(f"<th>{head}</th>" for head in ("", "video", "from", "to", "score"))
+        table = f"<table><tr>{heads}</tr>{rows}</table>" if rows else "no moments"
+        notes = "".join(f"<p>{_shown(note)}</p>" for note in self.notes)
+        return f"<p><b>{_shown(self.query)}</b></p>{table}{notes}"
+
     def to_dict(self) -> dict[str, Any]:
         """The answer as the JSON object `vmrtool.search/1`; `catalogs` only where there are any."""
         return {
@@ -91,3 +104,10 @@ class SearchResult:
             "elapsed_ms": self.elapsed_ms,
             "moments": [moment.to_dict() for moment in self.moments],
         }
+
+
+def _shown(text: str) -> str:
+    """Text for a page: a file may be called anything."""
+    from vmrtool.catalog.paths import printable
+
+    return escape(printable(text))

@@ -7,15 +7,16 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
-from typing import overload
+from typing import Any, overload
 
 import torch
 
 from vmrtool.config import find_catalog
 from vmrtool.errors import ModelError, UsageError
 from vmrtool.grounding.checkpoint import GroundingModel, load_model
+from vmrtool.search.cache import Wish
 from vmrtool.search.curves import Evidence
-from vmrtool.search.engine import OnVectors, Opened, Searcher, open_catalog, open_searcher
+from vmrtool.search.engine import OnIndex, OnVectors, Opened, Searcher, open_catalog
 from vmrtool.search.query import query_words
 from vmrtool.search.result import Moment, SearchResult
 
@@ -26,7 +27,11 @@ def open_archive(
     model: str | Path | None = None,
     device: str = "auto",
     *,
+    index_factory: str | None = None,
+    nprobe: int | None = None,
+    keep_encoded: bool | None = None,
     on_vectors: OnVectors = ...,
+    on_index: OnIndex = ...,
 ) -> Searcher: ...
 @overload
 def open_archive(
@@ -34,14 +39,22 @@ def open_archive(
     model: str | Path | None = None,
     device: str = "auto",
     *,
+    index_factory: str | None = None,
+    nprobe: int | None = None,
+    keep_encoded: bool | None = None,
     on_vectors: OnVectors = ...,
+    on_index: OnIndex = ...,
 ) -> "Searcher | ShardedSearcher": ...
 def open_archive(
     catalog: str | Path | Sequence[str | Path] | None = None,
     model: str | Path | None = None,
     device: str = "auto",
     *,
+    index_factory: str | None = None,
+    nprobe: int | None = None,
+    keep_encoded: bool | None = None,
     on_vectors: OnVectors = lambda done, total: None,
+    on_index: OnIndex = lambda step: None,
 ) -> "Searcher | ShardedSearcher":
     """Opens one catalog or several to be searched; public as `vmrtool.open`.
 
@@ -52,28 +65,36 @@ def open_archive(
             nearest vmrtool.db.
         model: a model's name, run folder or file; None for the catalogs' own.
         device: "auto", "cpu", "cuda" or "cuda:N".
+        index_factory: the index that makes the shortlist, as FAISS writes it, for example
+            "IVF4096,SQ8"; None chooses for each catalog by the number of its vectors.
+        nprobe: into how many of an IVF index's lists a query looks; None for an eighth.
+        keep_encoded: whether windows are kept as the network reads them before it is asked, which
+            a query then need not wait for; remembered by the catalog; None for what it remembers.
         on_vectors: is told how many of how many videos have their vectors made, catalog by catalog.
+        on_index: is told, in words, when an index is made that takes long.
 
     Raises:
         MissingError: no catalog, no such model.
         CatalogError: not a catalog, or a newer one.
         ModelError: not a model, one that does not fit a catalog's features, or the catalogs have
             different models.
-        UsageError: no such device, or a catalog is named twice.
+        UsageError: no such device or index, or a catalog is named twice.
     """
+    ref = None if model is None else str(model)
+    wish = Wish(index_factory, nprobe, say=on_index)
     if catalog is None or isinstance(catalog, (str, Path)):
-        return open_searcher(catalog, model, device, on_vectors=on_vectors)
-    if len(catalog) < 2:
-        only = catalog[0] if catalog else None
-        return open_searcher(only, model, device, on_vectors=on_vectors)
-    paths = [find_catalog(Path(each)) for each in catalog]
+        catalog = () if catalog is None else (catalog,)
+    paths = [find_catalog(Path(each)) for each in catalog] or [find_catalog()]
+    if len(paths) == 1:
+        return open_catalog(paths[0], ref, device, on_vectors, wish=wish, keep_encoded=keep_encoded)
     if len({path.resolve() for path in paths}) < len(paths):
         raise UsageError("a catalog is named twice", remedy="Name each catalog once.")
     load = _sharing()
     with ExitStack() as opened:
-        ref = None if model is None else str(model)
         searchers = [
-            opened.enter_context(open_catalog(path, ref, device, on_vectors, load))
+            opened.enter_context(
+                open_catalog(path, ref, device, on_vectors, load, wish, keep_encoded=keep_encoded)
+            )
             for path in paths
         ]
         archive = ShardedSearcher(searchers)
@@ -141,6 +162,8 @@ class ShardedSearcher(Opened):
                 )
         self.model = first.model
         self.notes = tuple(f"{s.catalog}: {note}" for s in self._searchers for note in s.notes)
+        told = [f"{s.catalog.name}: {s.index}" for s in self._searchers if s.index]
+        self.index = "; ".join(told)
         newest: dict[Path, tuple[int, Searcher]] = {}
         for searcher in self._searchers:
             for row in searcher.videos:
@@ -152,10 +175,28 @@ class ShardedSearcher(Opened):
                 {row.path for row in searcher.videos if newest[row.path][1] is not searcher}
             )
 
+    def ground(self, video: str | Path, query: str, top: int = 5) -> SearchResult:
+        """Finds the moments of one video; see `Searcher.ground`."""
+        refused: UsageError | None = None
+        for searcher in self._searchers:
+            try:
+                return searcher.ground(video, query, top)
+            except UsageError as error:
+                refused = refused or error
+        assert refused is not None  # there is at least one catalog
+        raise refused
+
     def evidence(self, moment: Moment, query: str) -> Evidence | None:
         """What the network says of a found moment's whole video; see `Searcher.evidence`."""
         told = (searcher.evidence(moment, query) for searcher in self._searchers)
         return next((evidence for evidence in told if evidence is not None), None)
+
+    def search_many(self, queries: Sequence[str], *limits: Any, **more: Any) -> list[SearchResult]:
+        """Answers several queries, one after the other, each as `search` would.
+
+        Each is shortlisted over all catalogs and looked into in each, so there is less to share.
+        """
+        return [self.search(query, *limits, **more) for query in queries]
 
     def search(
         self,

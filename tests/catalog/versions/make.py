@@ -8,19 +8,29 @@ keep what it wrote: the dump of a version that is gone cannot be made again.
 
 import sqlite3
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
 from vmrtool.catalog import Catalog
-from vmrtool.catalog.rows import FileFacts, FoundFile, StoredSnippets, StoredWindow
+from vmrtool.catalog.rows import (
+    FileFacts,
+    FoundFile,
+    StoredEncoding,
+    StoredSnippets,
+    StoredWindow,
+)
 
 ROOT = Path("/archive")
 SNIPPETS = {"kitchen.mp4": 12, "door \udcff.mp4": 5, "copy.mp4": 12}
 
 
-def fill(path: Path) -> None:
-    """Two contents under three names, one no UTF-8 and one missing, and a video that failed."""
+def fill(path: Path, *, encodings: bool = False) -> None:
+    """Two contents under three names, one no UTF-8 and one missing, and a video that failed.
+
+    encodings: also a window that is kept encoded, which there is from version 3 on.
+    """
     with Catalog.create_or_open(path) as catalog:
         extractor = catalog.extractor_id("stand-in", "5" * 64, {"stride": 16, "fps": 24})
         catalog.use_extractor(extractor)
@@ -44,7 +54,12 @@ def fill(path: Path) -> None:
         )
         spans = np.array([[0, 3], [2, 4]], np.int32)
         vectors = np.random.default_rng(0).standard_normal((2, 4)).astype(np.float32)
-        catalog.save_vectors("m", extractor, [StoredWindow(f"{5:064x}", 0, 5, vectors, spans)])
+        windows = [StoredWindow(f"{5:064x}", 0, 5, vectors, spans)]
+        catalog.save_vectors("m", extractor, windows)
+        if encodings:
+            data = np.random.default_rng(1).standard_normal((5, 3)).astype(np.float16)
+            kept = replace(windows[0], encoding=StoredEncoding(data, data[:, :2].astype(float)))
+            catalog.save_vectors("kept", extractor, [kept])
 
 
 def dump(path: Path) -> str:
@@ -71,7 +86,7 @@ if __name__ == "__main__":
     from vmrtool.catalog.schema import SCHEMA_VERSION
 
     with tempfile.TemporaryDirectory() as folder:
-        fill(Path(folder) / "v.db")
+        fill(Path(folder) / "v.db", encodings=True)
         text = dump(Path(folder) / "v.db")
     out = Path(__file__).with_name(f"v{SCHEMA_VERSION}.sql")
     out.write_text(text, encoding="utf-8")
