@@ -78,7 +78,7 @@ def killed(work: Callable[[Tell], None], wanted: str, nth: int, delay: float) ->
             return FINISHED
         time.sleep(delay)
         os.kill(child, signal.SIGKILL)
-        last = (stages.read().split() or [last])[-1]
+        last = (stages.read().splitlines() or [last])[-1]
     return last if ended(child) == -signal.SIGKILL else FINISHED
 
 
@@ -98,12 +98,7 @@ def kill_index(folder: Path, kills: int, seed: int) -> None:
     def work(catalog: Path) -> Callable[[Tell], None]:
         def run(tell: Tell) -> None:
             index_videos(archive, catalog, tell)
-            search(
-                catalog,
-                lambda stage: tell(
-                    {"opening": "cache", "storing": "cache", "vectors": "cache"}.get(stage, stage)
-                ),
-            )
+            search(catalog, lambda stage: tell(stage if stage == "asking" else "cache"))
 
         return run
 
@@ -127,7 +122,7 @@ def kill_search(folder: Path, kills: int, seed: int) -> None:
     def work(catalog: Path) -> Callable[[Tell], None]:
         return lambda tell: search(catalog, tell) and None
 
-    stages = ("opening", "vectors", "storing", "asking")
+    stages = ("opening", "vectors", "storing", "index file", "asking")
     compare(folder, Kills(stages, rng), kills, work, before)
 
 

@@ -17,6 +17,7 @@ from vmrtool.features.backbones import Backbone
 from vmrtool.indexing.choice import Choice, find_extractor
 from vmrtool.indexing.pipeline import index
 from vmrtool.indexing.report import Event, Opened
+from vmrtool.search import cache, index_file
 from vmrtool.search.engine import Searcher, open_searcher
 
 QUERIES = ("the red circle moves left", "the yellow square bounces", "a green pyramid grows")
@@ -64,9 +65,13 @@ def search(catalog: Path, tell: Tell = lambda stage: None) -> list[Any]:
     import torch
 
     torch.set_num_threads(1)
+    # So few vectors would not be kept in an index of their own.
+    cache.KEPT_FROM = cache.BESIDE_LEAST = 0
     tell("opening")
     with (
         telling(tell, Catalog, "save_vectors", "storing", after="vectors"),
+        telling(tell, index_file, "write", "index file", after="opening"),
+        telling(tell, os, "fsync", "index file", after="index file"),
         open_searcher(
             catalog, "blocks", "cpu", on_vectors=lambda done, of: tell("vectors")
         ) as searcher,

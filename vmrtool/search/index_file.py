@@ -9,13 +9,13 @@ import hashlib
 import json
 import os
 import struct
-import time
+import sys
 import zlib
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import faiss
 import numpy as np
@@ -30,7 +30,6 @@ from vmrtool.search.table import Table
 _END = struct.Struct("<QQII24s")  # bytes of index and vectors, of tables; CRCs of head and tables
 _MAGIC = b"vmrtool vector index 1\n\0"
 _PIECE = 2**24  # bytes written or summed at once
-_LEFT_S = 3600.0  # a part of a file that nobody has written to for so long is left over
 
 Windows = tuple[tuple[int, int, int], ...]
 """The windows of a content as the catalog lists them: id, first snippet, number of snippets."""
@@ -95,9 +94,10 @@ def write(path: Path, identity: Identity, kept: Kept) -> None:
     """
     for left in path.parent.glob(f".{path.name}.*"):
         with suppress(OSError):
-            if time.time() - left.stat().st_mtime > _LEFT_S:
+            if not _is_held(left):
                 left.unlink()
     with whole(path, mark=f"{os.getpid()}.part") as place, place.open("wb") as out:
+        _hold(out)
         faiss.write_index(kept.index, faiss.PyCallbackIOWriter(out.write))  # type: ignore[attr-defined]
         index_bytes = out.tell()
         if not kept.factory.exact:
@@ -115,6 +115,32 @@ def write(path: Path, identity: Identity, kept: Kept) -> None:
         out.write(_END.pack(body, len(tables), head_sum, zlib.crc32(tables), _MAGIC))
         out.flush()
         os.fsync(out.fileno())
+
+
+# A part is its writer's while it holds a lock on it, which ends with the writer however that
+# comes about. Windows does not remove what somebody has open, and needs none.
+if sys.platform == "win32":
+
+    def _hold(part: IO[bytes]) -> None:
+        pass
+
+    def _is_held(part: Path) -> bool:
+        return False
+
+else:
+    import fcntl
+
+    def _hold(part: IO[bytes]) -> None:
+        with suppress(OSError):  # a file system without locks: then none is removed either
+            fcntl.flock(part, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+    def _is_held(part: Path) -> bool:
+        with part.open("r+b") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError:
+                return True
+        return False
 
 
 def _head(index: faiss.Index, factory: Factory, index_bytes: int) -> int:
