@@ -19,7 +19,6 @@ from types import FrameType
 import typer
 
 from vmrtool.media.at_hand import PIPE, QUARANTINE, apply, as_environment
-from vmrtool.media.stores import original
 
 # The ways in which a process ends itself by mistake. Being killed or told to stop is none of them.
 _FAULTS = frozenset(
@@ -65,6 +64,8 @@ def supervise(command: list[str]) -> int:
             if number == signal.SIGKILL:
                 _tell("killed from outside, or for want of memory; the same command goes on")
             return 128 + number
+        from vmrtool.media.stores import original  # only after a fault: it takes a while to import
+
         suspects = [path for path in dict.fromkeys(at_hand) if original(path) not in quarantine]
         if suspects:
             _tell(f"the decoder died ({number.name}); trying each video that was open")
