@@ -219,11 +219,15 @@ class GroundingNetwork(nn.Module):
         if self.video_projection is not None:
             v0 = self.video_projection(v0)
         v = self._dropout(self.video_attention(v0, v0, mask)) + v0
-        content = self.video_forward(v)
-        v_hat = content + self.positions.weight[: v.shape[1]]
-        if self.config.retrieval_matches:
-            content = given
-        return EncodedVideo(v_hat, content, mask, given if self.config.match else None)
+        return self._encoded(self.video_forward(v), given if self.config.match else None, mask)
+
+    def _encoded(self, plain: Tensor, features: Tensor | None, mask: Tensor) -> EncodedVideo:
+        """The video whose v_hat without its positions is `plain`; `features` are for matching."""
+        v_hat = plain + self.positions.weight[: plain.shape[1]]
+        content = plain
+        if features is not None and self.config.retrieval_matches:
+            content = features
+        return EncodedVideo(v_hat, content, mask, features)
 
     def keep(self, video: EncodedVideo) -> Tensor:
         """What has to be kept of a video to meet queries later: (B, N, K), for `kept`.
@@ -238,13 +242,9 @@ class GroundingNetwork(nn.Module):
 
     def kept(self, values: Tensor, mask: Tensor) -> EncodedVideo:
         """The video whose values (B, N, K) were kept; mask (B, N) bool."""
-        plain = values[:, :, : self.config.dim]
-        features = values[:, :, self.config.dim :] if self.config.match else None
-        content = plain
-        if features is not None and self.config.retrieval_matches:
-            content = features
-        v_hat = plain + self.positions.weight[: values.shape[1]]
-        return EncodedVideo(v_hat, content, mask, features)
+        dim = self.config.dim
+        features = values[:, :, dim:] if self.config.match else None
+        return self._encoded(values[:, :, :dim], features, mask)
 
     def encode_query(self, words: Tensor, mask: Tensor) -> EncodedQuery:
         """Eq. 2, 3 and 6. words (B, L) int64 of the vocabulary, or with a text model the states
