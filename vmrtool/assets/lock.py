@@ -20,7 +20,7 @@ def held(path: Path, on_wait: Callable[[], None] = lambda: None) -> Iterator[Non
     """
     file = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
     try:
-        if not _take(file, wait=False):
+        if _take(file, wait=False) is False:
             on_wait()
             _take(file, wait=True)
         yield
@@ -28,15 +28,25 @@ def held(path: Path, on_wait: Callable[[], None] = lambda: None) -> Iterator[Non
         os.close(file)
 
 
+def hold(file: int) -> None:
+    """Holds the lock on an open file until that is closed, unless somebody has it.
+
+    On Windows there is none: it would keep the holder itself from reading the file by another
+    handle, and nobody removes there what somebody has open.
+    """
+    if sys.platform != "win32":
+        _take(file, wait=False)
+
+
 def is_free(path: Path) -> bool:
-    """Whether nobody holds the lock on the file `path`.
+    """Whether the lock on the file `path` is known to be held by nobody.
 
     Raises:
         OSError: there is no such file.
     """
     file = os.open(path, os.O_RDWR)
     try:
-        return _take(file, wait=False)
+        return _take(file, wait=False) is True
     finally:
         os.close(file)
 
@@ -60,12 +70,12 @@ if sys.platform == "win32":
 else:
     import fcntl
 
-    def _take(file: int, wait: bool) -> bool:
+    def _take(file: int, wait: bool) -> bool | None:
         # Unlike a lock by `lockf`, one by `flock` also keeps two threads of a process apart.
         try:
             fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
         except BlockingIOError:
             return False
         except OSError:
-            return True
+            return None  # the file system knows no locks
         return True

@@ -9,18 +9,18 @@ import hashlib
 import json
 import os
 import struct
-import sys
 import zlib
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import faiss
 import numpy as np
 from numpy.typing import NDArray
 
+from vmrtool.assets.lock import hold, is_free
 from vmrtool.catalog.upkeep import INDEX_MARK
 from vmrtool.files import whole
 from vmrtool.search.factory import Factory
@@ -94,10 +94,10 @@ def write(path: Path, identity: Identity, kept: Kept) -> None:
     """
     for left in path.parent.glob(f".{path.name}.*"):
         with suppress(OSError):
-            if not _is_held(left):
+            if is_free(left):
                 left.unlink()
     with whole(path, mark=f"{os.getpid()}.part") as place, place.open("wb") as out:
-        _hold(out)
+        hold(out.fileno())  # however this ends, the part is then seen to be nobody's
         faiss.write_index(kept.index, faiss.PyCallbackIOWriter(out.write))  # type: ignore[attr-defined]
         index_bytes = out.tell()
         if not kept.factory.exact:
@@ -115,32 +115,6 @@ def write(path: Path, identity: Identity, kept: Kept) -> None:
         out.write(_END.pack(body, len(tables), head_sum, zlib.crc32(tables), _MAGIC))
         out.flush()
         os.fsync(out.fileno())
-
-
-# A part is its writer's while it holds a lock on it, which ends with the writer however that
-# comes about. Windows does not remove what somebody has open, and needs none.
-if sys.platform == "win32":
-
-    def _hold(part: IO[bytes]) -> None:
-        pass
-
-    def _is_held(part: Path) -> bool:
-        return False
-
-else:
-    import fcntl
-
-    def _hold(part: IO[bytes]) -> None:
-        with suppress(OSError):  # a file system without locks: then none is removed either
-            fcntl.flock(part, fcntl.LOCK_EX | fcntl.LOCK_NB)
-
-    def _is_held(part: Path) -> bool:
-        with part.open("r+b") as file:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError:
-                return True
-        return False
 
 
 def _head(index: faiss.Index, factory: Factory, index_bytes: int) -> int:
