@@ -34,7 +34,7 @@ from runs import QUERIES, blocks
 from vmrtool.catalog import Catalog
 from vmrtool.catalog.verification import verify
 from vmrtool.indexing.pipeline import index
-from vmrtool.search.engine import open_searcher
+from vmrtool.search.shards import open_archive
 
 PATIENCE_S = 120  # for decoding one video: real ones take a while on a busy machine
 MOST_GROWN_MB = 100  # in a soak, from its second third to its last
@@ -147,7 +147,7 @@ def soak(folder: Path, minutes: float, seed: int) -> None:
 
 def all_moments(catalog: Path) -> list[tuple[str, float, float, float]]:
     """The best moment of every video, best first, with its score."""
-    with open_searcher(catalog, "blocks", "cpu") as searcher:
+    with open_archive(catalog, "blocks", "cpu") as searcher:
         found = searcher.search(QUERIES[0], top=10_000, shortlist=10_000, per_video=1)
     return [(moment.video, moment.start, moment.end, moment.score) for moment in found.moments]
 

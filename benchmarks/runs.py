@@ -18,7 +18,8 @@ from vmrtool.indexing.choice import Choice, find_extractor
 from vmrtool.indexing.pipeline import index
 from vmrtool.indexing.report import Event, Opened
 from vmrtool.search import cache, index_file
-from vmrtool.search.engine import Searcher, open_searcher
+from vmrtool.search.engine import Searcher
+from vmrtool.search.shards import open_archive
 
 QUERIES = ("the red circle moves left", "the yellow square bounces", "a green pyramid grows")
 Tell = Callable[[str], None]
@@ -72,7 +73,7 @@ def search(catalog: Path, tell: Tell = lambda stage: None) -> list[Any]:
         telling(tell, Catalog, "save_vectors", "storing", after="vectors"),
         telling(tell, index_file, "write", "index file", after="opening"),
         telling(tell, os, "fsync", "index file", after="index file"),
-        open_searcher(
+        open_archive(
             catalog, "blocks", "cpu", on_vectors=lambda done, of: tell("vectors")
         ) as searcher,
     ):

@@ -17,9 +17,10 @@ from vmrtool.catalog.verification import repair, verify
 from vmrtool.errors import CatalogError, MissingError, ModelError, UsageError
 from vmrtool.grounding.network import GroundingNetwork
 from vmrtool.search import pooling
-from vmrtool.search.engine import Searcher, open_searcher
+from vmrtool.search.engine import Searcher
 from vmrtool.search.index import Part
 from vmrtool.search.result import SearchResult
+from vmrtool.search.shards import open_archive
 
 QUERY = "a person opens the door"
 VIDEOS = random_videos(6)
@@ -84,7 +85,7 @@ def test_an_answer_has_the_documented_fields_and_is_ranked(db: Path) -> None:
 
 
 def test_the_moments_of_a_video_overlap_by_at_most_half(db: Path) -> None:
-    with open_searcher(db) as archive:
+    with open_archive(db) as archive:
         moments = archive.search(QUERY, top=100, per_video=5).moments
     assert len(moments) > 12
     for a in moments:
@@ -95,7 +96,7 @@ def test_the_moments_of_a_video_overlap_by_at_most_half(db: Path) -> None:
 
 
 def test_options_bound_what_is_looked_at_and_shown(db: Path) -> None:
-    with open_searcher(db) as archive:
+    with open_archive(db) as archive:
         result = archive.search(QUERY, top=3, shortlist=2, windows_per_video=1, per_video=1)
         assert (result.shortlisted, result.windows_grounded, len(result.moments)) == (2, 2, 2)
         for option in ("top", "shortlist", "windows_per_video", "per_video"):
@@ -104,11 +105,11 @@ def test_options_bound_what_is_looked_at_and_shown(db: Path) -> None:
 
 
 def test_the_order_of_indexing_does_not_show(db: Path, run: Path, tmp_path: Path) -> None:
-    with open_searcher(db) as archive:
+    with open_archive(db) as archive:
         expected = archive.search(QUERY)
     db.rename(tmp_path / "first.db")
     write_catalog(db, dict(reversed(VIDEOS.items())), model=str(run))
-    with open_searcher(db) as archive:
+    with open_archive(db) as archive:
         assert timeless(archive.search(QUERY)) == timeless(expected)
 
 
@@ -120,35 +121,35 @@ def test_vectors_are_made_once_and_for_new_videos_only(
     def on_vectors(done: int, total: int) -> None:
         told.append((done, total))
 
-    with open_searcher(db, on_vectors=on_vectors) as archive:
+    with open_archive(db, on_vectors=on_vectors) as archive:
         expected = archive.search(QUERY)
     assert told[0] == (0, 6) and told[-1] == (6, 6)
     told.clear()
-    with open_searcher(db, on_vectors=on_vectors) as archive:
+    with open_archive(db, on_vectors=on_vectors) as archive:
         assert timeless(archive.search(QUERY)) == timeless(expected)
     assert told == []
     write_catalog(db, {"new.mp4": random_videos(1, seed=9)["clip0.mp4"]})
-    with open_searcher(db, on_vectors=on_vectors) as archive:
+    with open_archive(db, on_vectors=on_vectors) as archive:
         assert archive.search(QUERY).videos_searched == 7
     assert told == [(0, 1), (1, 1)]
 
 
 def test_another_model_has_vectors_of_its_own(db: Path, tmp_path: Path) -> None:
     other = write_model(tmp_path / "other", seed=1)
-    with open_searcher(db) as archive:
+    with open_archive(db) as archive:
         first = archive.search(QUERY)
-    with open_searcher(db, other) as archive:
+    with open_archive(db, other) as archive:
         second = archive.search(QUERY)
     assert second.model == "other"
     assert {m.similarity for m in first.moments}.isdisjoint(m.similarity for m in second.moments)
-    with open_searcher(db) as archive:
+    with open_archive(db) as archive:
         assert timeless(archive.search(QUERY)) == timeless(first)
 
 
 def test_a_catalog_that_cannot_be_written_is_searched_all_the_same(
     db: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with open_searcher(db) as archive:
+    with open_archive(db) as archive:
         expected = archive.search(QUERY)
         assert archive.notes == ()
     with Catalog.open(db, readonly=False) as catalog, catalog.transaction() as inside:
@@ -158,18 +159,18 @@ def test_a_catalog_that_cannot_be_written_is_searched_all_the_same(
         raise CatalogError("the catalog cannot be written")
 
     monkeypatch.setattr(Catalog, "save_vectors", refuse)
-    with open_searcher(db) as archive:
+    with open_archive(db) as archive:
         assert timeless(archive.search(QUERY)) == timeless(expected)
         (note,) = archive.notes
     assert "cannot be written" in note and "every search" in note
 
 
 def test_copies_each_have_their_moments_ordered_by_path(db: Path) -> None:
-    with open_searcher(db) as archive:
+    with open_archive(db) as archive:
         best = archive.search(QUERY, top=1).moments[0]
     name = best.path.name
     write_catalog(db, {"a copy.mp4": VIDEOS[name], "z copy.mp4": VIDEOS[name]})
-    with open_searcher(db) as archive:
+    with open_archive(db) as archive:
         result = archive.search(QUERY, top=3)
     assert [moment.path.name for moment in result.moments] == ["a copy.mp4", name, "z copy.mp4"]
     assert {(m.start, m.end, m.score) for m in result.moments} == {
@@ -179,7 +180,7 @@ def test_copies_each_have_their_moments_ordered_by_path(db: Path) -> None:
 
 
 def test_a_filter_goes_by_name_or_path(db: Path) -> None:
-    with open_searcher(db) as archive:
+    with open_archive(db) as archive:
         result = archive.search(QUERY, video="clip[12].mp4", shortlist=1, top=50)
         assert result.videos_searched == 2 and result.shortlisted == 1
         assert {moment.path.name for moment in result.moments} <= {"clip1.mp4", "clip2.mp4"}
@@ -192,7 +193,7 @@ def test_a_name_that_is_not_utf8_is_given_in_base64(db: Path, run: Path, tmp_pat
     odd = tmp_path / "odd" / "vmrtool.db"
     odd.parent.mkdir()
     write_catalog(odd, {b"caf\xe9.mp4": VIDEOS["clip0.mp4"]}, model=str(run))
-    with open_searcher(odd) as archive:
+    with open_archive(odd) as archive:
         moment = archive.search(QUERY, top=1).moments[0]
     assert moment.to_dict()["video"].endswith("caf\ufffd.mp4")
     assert bytes(moment.path) == bytes(odd.parent) + b"/caf\xe9.mp4"
@@ -202,14 +203,14 @@ def test_a_name_that_is_not_utf8_is_given_in_base64(db: Path, run: Path, tmp_pat
 def test_videos_whose_files_are_gone_are_not_searched(db: Path) -> None:
     with Catalog.open(db, readonly=False) as catalog:
         catalog.mark_missing([row for row in catalog.videos() if row.path.name == "clip3.mp4"])
-    with open_searcher(db) as archive:
+    with open_archive(db) as archive:
         result = archive.search(QUERY, top=100)
     assert result.videos_searched == 5
     assert "clip3.mp4" not in {moment.path.name for moment in result.moments}
 
 
 def test_refresh_sees_what_was_indexed_since(db: Path) -> None:
-    with open_searcher(db) as archive:
+    with open_archive(db) as archive:
         assert archive.search(QUERY).videos_searched == 6
         write_catalog(db, {"new.mp4": random_videos(1, seed=9)["clip0.mp4"]})
         assert archive.search(QUERY).videos_searched == 6
@@ -218,7 +219,7 @@ def test_refresh_sees_what_was_indexed_since(db: Path) -> None:
 
 
 def test_unknown_words_are_told(db: Path) -> None:
-    with open_searcher(db) as archive:
+    with open_archive(db) as archive:
         assert archive.search(QUERY).unknown_words == ()
         assert archive.search("A Person yodels").unknown_words == ("yodels",)
         assert archive.search("zxcv qwer").unknown_words == ("zxcv", "qwer")
@@ -228,18 +229,18 @@ def test_unknown_words_are_told(db: Path) -> None:
 
 @pytest.mark.parametrize("query", ["", "  \n", "?!", "…"])
 def test_a_query_needs_a_word(db: Path, query: str) -> None:
-    with open_searcher(db) as archive, pytest.raises(UsageError):
+    with open_archive(db) as archive, pytest.raises(UsageError):
         archive.search(query)
 
 
 def test_an_empty_catalog_answers_with_nothing_and_needs_no_model(tmp_path: Path) -> None:
     db = write_catalog(tmp_path / "empty.db", {})
-    with open_searcher(db) as archive:
+    with open_archive(db) as archive:
         result = archive.search(QUERY)
         assert "no videos" in archive.notes[0]
     assert (result.moments, result.videos_searched, result.windows_grounded) == ((), 0, 0)
     with pytest.raises(MissingError, match="nosuch"):
-        open_searcher(db, "nosuch")
+        open_archive(db, "nosuch")
 
 
 def test_a_model_for_other_features_is_refused_with_both_sides_named(
@@ -247,17 +248,17 @@ def test_a_model_for_other_features_is_refused_with_both_sides_named(
 ) -> None:
     other = write_model(tmp_path / "dense", settings={**SETTINGS, "stride": 4})
     with pytest.raises(ModelError, match=r"dense' does not fit .*stride 4, not 16") as refused:
-        open_searcher(db, other)
+        open_archive(db, other)
     assert refused.value.exit_code == 3
     assert f"vmrtool index DIR --model {other}" in str(refused.value.remedy)
 
 
 def test_features_of_an_earlier_extractor_are_found(db: Path, run: Path) -> None:
-    with open_searcher(db, run) as archive:
+    with open_archive(db, run) as archive:
         expected = archive.search(QUERY)
     some = {"clip0.mp4": VIDEOS["clip0.mp4"]}
     write_catalog(db, some, settings={**SETTINGS, "stride": 4})
-    with open_searcher(db, run) as archive:
+    with open_archive(db, run) as archive:
         assert archive.notes == ()
         assert timeless(archive.search(QUERY)) == timeless(expected)
 
@@ -266,7 +267,7 @@ def test_videos_without_features_for_the_model_are_told_of(db: Path, tmp_path: P
     dense = {**SETTINGS, "stride": 4}
     write_catalog(db, {"clip0.mp4": VIDEOS["clip0.mp4"]}, settings=dense)
     other = write_model(tmp_path / "dense", settings=dense)
-    with open_searcher(db, other) as archive:
+    with open_archive(db, other) as archive:
         assert archive.search(QUERY).videos_searched == 1
         assert archive.notes[0].startswith("5 of 6 videos are not searched")
 
@@ -274,7 +275,7 @@ def test_videos_without_features_for_the_model_are_told_of(db: Path, tmp_path: P
 def test_without_a_model_the_ways_on_are_named(tmp_path: Path) -> None:
     db = write_catalog(tmp_path / "vmrtool.db", VIDEOS)
     with pytest.raises(MissingError) as missing:
-        open_searcher(db)
+        open_archive(db)
     assert "stand-in" in str(missing.value)
     remedy = str(missing.value.remedy)
     assert "vmrtool train" in remedy and "--model" in remedy and "blocks" in remedy
@@ -285,7 +286,7 @@ def test_a_long_video_is_pooled_a_few_windows_at_a_time(
 ) -> None:
     expected_db = tmp_path / "copy.db"
     shutil.copy(db, expected_db)
-    with open_searcher(expected_db) as archive:
+    with open_archive(expected_db) as archive:
         expected = archive.search(QUERY)
     most = 0
 
@@ -297,7 +298,7 @@ def test_a_long_video_is_pooled_a_few_windows_at_a_time(
     real = pooling.pool_windows
     monkeypatch.setattr(pooling, "pool_windows", counted)
     monkeypatch.setattr(pooling, "_AT_ONCE", 3)
-    with open_searcher(db) as archive:
+    with open_archive(db) as archive:
         result = archive.search(QUERY)
     assert most == 3
     assert result.moments == expected.moments
@@ -358,7 +359,7 @@ def many(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Searcher]:
     """More videos than a shortlist, so that FAISS decides, and some of several windows."""
     folder = tmp_path_factory.mktemp("many")
     run = write_model(folder / "run")
-    with open_searcher(write_catalog(folder / "v.db", random_videos(12)), run) as archive:
+    with open_archive(write_catalog(folder / "v.db", random_videos(12)), run) as archive:
         yield archive
 
 
@@ -380,7 +381,7 @@ def test_a_window_that_several_queries_look_into_is_read_and_encoded_once(
     read, encoded, asked = [], [], []
     features, encode = Catalog.features, GroundingNetwork.encode_video
     find = Part.search
-    with open_searcher(db) as archive:
+    with open_archive(db) as archive:
         monkeypatch.setattr(
             Catalog, "features", lambda *key: (read.append(key[1:]), features(*key))[1]
         )

@@ -23,8 +23,8 @@ from vmrtool.catalog import Catalog, upkeep
 from vmrtool.cli import app
 from vmrtool.errors import UsageError
 from vmrtool.search import cache, index_file
-from vmrtool.search.engine import open_searcher
 from vmrtool.search.result import SearchResult
+from vmrtool.search.shards import open_archive
 
 QUERY = "a person opens the door"
 VIDEOS = random_videos(14)
@@ -59,7 +59,7 @@ def thresholds(beside: float, gone: float) -> Iterator[None]:
 
 
 def answer(db: Path, factory: str | None = None, nprobe: int | None = None, **more) -> SearchResult:
-    with open_searcher(db, device="cpu", index_factory=factory, nprobe=nprobe) as archive:
+    with open_archive(db, device="cpu", index_factory=factory, nprobe=nprobe) as archive:
         assert archive.notes == ()
         return timeless(archive.search(QUERY, **{"top": 100, "shortlist": 5, **more}))
 
@@ -148,14 +148,14 @@ def test_whatever_happened_to_the_catalog_the_answer_is_that_of_an_index_made_af
         answer(db, *index)
         for step, name in steps:
             STEPS[step](db, name)
-            with open_searcher(db, index_factory=index[0], nprobe=index[1]) as archive:
+            with open_archive(db, index_factory=index[0], nprobe=index[1]) as archive:
                 through = timeless(archive.search(QUERY, top=100, shortlist=5))
                 filtered = timeless(archive.search(QUERY, top=100, shortlist=2, video="clip1*"))
         if not steps:
             return
         for left in upkeep.index_files(db):
             left.unlink()
-        with open_searcher(db, index_factory=index[0], nprobe=index[1]) as archive:
+        with open_archive(db, index_factory=index[0], nprobe=index[1]) as archive:
             assert timeless(archive.search(QUERY, top=100, shortlist=5)) == through
             assert timeless(archive.search(QUERY, top=100, shortlist=2, video="clip1*")) == filtered
 
@@ -195,13 +195,13 @@ def test_a_few_new_videos_do_not_rewrite_the_file_and_many_do(db: Path) -> None:
     path = index_of(db)
     before = path.read_bytes()
     STEPS["add"](db, NAMES[0])
-    with open_searcher(db, index_factory="IVF4,Flat") as archive:
+    with open_archive(db, index_factory="IVF4,Flat") as archive:
         assert "newer than the index" in archive.index
     assert path.read_bytes() == before
     with thresholds(0.01, 0.25):
         STEPS["add"](db, NAMES[1])
         said: list[str] = []
-        with open_searcher(db, index_factory="IVF4,Flat", on_index=said.append) as archive:
+        with open_archive(db, index_factory="IVF4,Flat", on_index=said.append) as archive:
             assert "newer than the index" not in archive.index
     assert said and "adding" in said[0]
     assert len(path.read_bytes()) > len(before)
@@ -213,7 +213,7 @@ def test_an_index_that_has_doubled_is_trained_anew(db: Path, run: Path, tmp_path
     with thresholds(0.1, 0.25):
         answer(small, "IVF4,Flat", 4)
         write_catalog(small, VIDEOS)
-        with open_searcher(small, index_factory="IVF4,Flat", on_index=said.append):
+        with open_archive(small, index_factory="IVF4,Flat", on_index=said.append):
             pass
     assert [step.split()[0] for step in said] == ["making"]
 
@@ -249,7 +249,7 @@ def test_a_damaged_file_is_made_anew(db: Path, factory: str, kind: str) -> None:
     path = index_of(db)
     whole = path.read_bytes()
     path.write_bytes(damaged(kind, whole))
-    with open_searcher(db, index_factory=factory) as archive:
+    with open_archive(db, index_factory=factory) as archive:
         assert timeless(archive.search(QUERY, top=100, shortlist=3)) == expected
         (note,) = archive.notes
     assert path.name in note and "made anew" in note and "\n" not in note
@@ -264,7 +264,7 @@ def test_the_index_of_another_catalog_is_not_taken_for_ones_own(
     other = write_catalog(tmp_path / "other.db", random_videos(9, 3), model=str(run))
     answer(other, "Flat")
     index_of(other).replace(index_of(db))
-    with open_searcher(db, index_factory="Flat") as archive:
+    with open_archive(db, index_factory="Flat") as archive:
         assert timeless(archive.search(QUERY, top=100, shortlist=5)) == expected
         assert "something else" in archive.notes[0]
 
@@ -274,9 +274,9 @@ def test_where_nothing_can_be_written_the_search_goes_on(db: Path) -> None:
     path = index_of(db)
     path.unlink()
     path.mkdir()  # no file can take its place
-    with open_searcher(db, index_factory="IVF4,Flat", nprobe=4) as archive:
+    with open_archive(db, index_factory="IVF4,Flat", nprobe=4) as archive:
         assert archive.notes == ()  # another index has another place
-    with open_searcher(db, index_factory="Flat") as archive:
+    with open_archive(db, index_factory="Flat") as archive:
         assert timeless(archive.search(QUERY, top=100, shortlist=5)) == expected
         assert "cannot be kept" in archive.notes[-1] and "every search" in archive.notes[-1]
 
@@ -288,7 +288,7 @@ def test_a_full_disk_costs_the_file_and_not_the_search(db: Path) -> None:
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (40_000, limits[1]))
     try:
-        with open_searcher(db, index_factory="Flat") as archive:
+        with open_archive(db, index_factory="Flat") as archive:
             assert timeless(archive.search(QUERY, top=100, shortlist=5)) == expected
             (note,) = archive.notes
     finally:
@@ -300,10 +300,10 @@ def test_a_full_disk_costs_the_file_and_not_the_search(db: Path) -> None:
 KILLED = """
 import os, signal, sys
 from vmrtool.search import cache, index_file
-from vmrtool.search.engine import open_searcher
+from vmrtool.search.shards import open_archive
 cache.KEPT_FROM = 0
 index_file.os.fsync = lambda file: os.kill(os.getpid(), signal.SIGKILL)
-open_searcher(sys.argv[1], index_factory="Flat")
+open_archive(sys.argv[1], index_factory="Flat")
 """
 
 
@@ -370,13 +370,13 @@ def test_info_counts_the_file_and_vacuum_drops_it(db: Path) -> None:
 def test_a_wrong_index_is_refused_with_the_way_on(db: Path) -> None:
     for text in ("IVF4096", "PQ8", "LSH", "ivf4,flat", "IVF0,Flat", "nonsense", "OPQ4,IVF4,PQ4"):
         with pytest.raises(UsageError, match=r"cannot be used|out of range") as refused:
-            open_searcher(db, index_factory=text)
+            open_archive(db, index_factory=text)
         assert "IVF4096,SQ8" in str(refused.value.remedy)
     with pytest.raises(UsageError, match="8 numbers cannot be cut into 3") as refused:
-        open_searcher(db, index_factory="IVF4,PQ3")
+        open_archive(db, index_factory="IVF4,PQ3")
     assert "PQ1, PQ2, PQ4, PQ8" in str(refused.value.remedy)
     with pytest.raises(UsageError, match="nprobe"):
-        open_searcher(db, index_factory="Flat", nprobe=3)
+        open_archive(db, index_factory="Flat", nprobe=3)
     result = CliRunner().invoke(
         app, ["search", QUERY, "--catalog", str(db), "--index-factory", "IVF4096;PQ64"]
     )

@@ -14,7 +14,6 @@ from vmrtool.catalog import Catalog
 from vmrtool.catalog.listing import find_video
 from vmrtool.catalog.paths import base64_unless_utf8, display, path_key
 from vmrtool.catalog.rows import StoredWindow, VideoRow
-from vmrtool.config import find_catalog
 from vmrtool.errors import CatalogError, MissingError, UsageError
 from vmrtool.features.device import choose_device
 from vmrtool.grounding.checkpoint import GroundingModel, load_model
@@ -46,49 +45,6 @@ OnIndex = Callable[[str], None]
 """Is told, in words, when an index is made that takes long."""
 
 
-def open_searcher(
-    catalog: str | Path | None = None,
-    model: str | Path | None = None,
-    device: str = "auto",
-    *,
-    index_factory: str | None = None,
-    nprobe: int | None = None,
-    keep_encoded: bool | None = None,
-    on_vectors: OnVectors = lambda done, total: None,
-    on_index: OnIndex = lambda step: None,
-) -> "Searcher":
-    """Opens a catalog to be searched.
-
-    Videos indexed since the last search have their vectors made now, once for each model.
-
-    Args:
-        catalog: its file; None for $VMRTOOL_CATALOG or the nearest vmrtool.db.
-        model: a model's name, run folder or file; None for the catalog's own.
-        device: "auto", "cpu", "cuda" or "cuda:N".
-        index_factory: the index that makes the shortlist, as FAISS writes it, for example
-            "IVF4096,SQ8"; None chooses by the number of vectors.
-        nprobe: into how many of an IVF index's lists a query looks; None for an eighth.
-        keep_encoded: whether windows are kept as the network reads them before it is asked, which
-            a query then need not wait for; remembered by the catalog; None for what it remembers.
-        on_vectors: is told how many of how many videos have their vectors made.
-        on_index: is told, in words, when an index is made that takes long.
-
-    Raises:
-        MissingError: no catalog, no such model.
-        CatalogError: not a catalog, or a newer one.
-        ModelError: not a model, or one that does not fit the catalog's features.
-        UsageError: no such device or index.
-    """
-    return open_catalog(
-        find_catalog(None if catalog is None else Path(catalog)),
-        None if model is None else str(model),
-        device,
-        on_vectors,
-        wish=Wish(index_factory, nprobe, say=on_index),
-        keep_encoded=keep_encoded,
-    )
-
-
 Load = Callable[[Path, torch.device], GroundingModel]
 """Reads a model's file; several searchers may share what it gives."""
 
@@ -103,7 +59,7 @@ def open_catalog(
     *,
     keep_encoded: bool | None = None,
 ) -> "Searcher":
-    """A searcher over the catalog at `path`; raises as `open_searcher`."""
+    """A searcher over the catalog at `path`; arguments and errors are `open_archive`'s."""
     check(wish.factory, wish.nprobe)
     opened = Catalog.open(path)
     try:
@@ -148,7 +104,7 @@ class Searcher(Opened):
         *,
         keep_encoded: bool | None = None,
     ) -> None:
-        """Takes an open catalog, which is closed with this; `open_searcher` is the way in."""
+        """Takes an open catalog, which is closed with this; `open_archive` is the way in."""
         self._catalog = catalog
         self._wanted = model
         self._device, _ = choose_device(device)
@@ -167,7 +123,7 @@ class Searcher(Opened):
         """Reads the catalog again: after videos were indexed, or another model put in use.
 
         Raises:
-            VmrtoolError: as `open_searcher`.
+            VmrtoolError: as `open_archive`.
         """
         self.notes: tuple[str, ...] = ()
         self.index = ""
