@@ -30,6 +30,7 @@ from typing import Any
 import faiss
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 import vmrtool
 from vmrtool.catalog import Catalog
@@ -98,8 +99,7 @@ def build(
     rng = np.random.default_rng(0)
     tiles = tile_windows(SNIPPETS, model.config.max_snippets)
     videos = -(-windows // len(tiles))
-    edges = np.arange(SNIPPETS + 1) * CELL_S
-    cells = np.stack([edges[:-1], edges[1:]], axis=1)
+    cells = cells_of(SNIPPETS)
     features = rng.standard_normal((SNIPPETS, dim), dtype=np.float32).astype(np.float16)
     stored = StoredSnippets(features, cells, cells)
     spans = {n: stretches(n, model.pooling).numpy().astype(np.int32) for n in {n for _, n in tiles}}
@@ -137,6 +137,12 @@ def build(
         "catalog_bytes": path.stat().st_size,
         "write_ms_a_video": {name: 1000 * value / videos for name, value in writing.items()},
     }
+
+
+def cells_of(n: int) -> NDArray[np.float64]:
+    """Cells (n, 2) in seconds."""
+    edges = np.arange(n + 1) * CELL_S
+    return np.stack([edges[:-1], edges[1:]], axis=1)
 
 
 def weigh(path: Path) -> dict[str, float]:

@@ -25,22 +25,18 @@ import h5py
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from scaling import CELL_S, QUERY, SETTINGS, cells_of, write_model
 
 import vmrtool
 from vmrtool.assets import find_model
 from vmrtool.catalog import Catalog
 from vmrtool.catalog.rows import FileFacts, FoundFile, StoredSnippets, StoredWindow
-from vmrtool.grounding.checkpoint import ExtractorSpec, GroundingModel, load_model, save_model
-from vmrtool.grounding.config import GroundingConfig
-from vmrtool.grounding.network import GroundingNetwork
-from vmrtool.grounding.pooling import stretches
+from vmrtool.grounding.checkpoint import GroundingModel, load_model
+from vmrtool.grounding.pooling import LENGTHS, stretches
 from vmrtool.search.grounding import WindowFeatures, encode_queries, encode_windows, ground_windows
 from vmrtool.search.pooling import vectors_key
-from vmrtool.text.vocabulary import Vocabulary
 
-QUERY = "a person opens the door"
-SETTINGS = {"stride": 16, "fps": 24}
-SNIPPETS, CELL_S = 48, 16 / 24
+SNIPPETS = 48
 WINDOWS = 20
 REACH = 1024  # vectors that a shortlist asks FAISS for
 
@@ -62,7 +58,8 @@ def main() -> None:
     faiss.omp_set_num_threads(chosen.threads)
     with tempfile.TemporaryDirectory(dir=chosen.folder) as name:
         folder = Path(name)
-        run = write_model(folder / "run", chosen.dim)
+        run = folder / "run" / "model.safetensors"
+        write_model(run.parent, chosen.dim, LENGTHS)
         source = real_vectors(folder, chosen.like, chosen.data)
         sizes(chosen, folder, run, source)
         grounding(run, chosen.queries)
@@ -123,16 +120,6 @@ def grounding(run: Path, times: int) -> None:
             print(f"| {name} | {n} | {told(anew)} | {told(met)} | {share:.2f} |", flush=True)
 
 
-def write_model(folder: Path, dim: int) -> Path:
-    """A network of the paper's size with random weights, which takes as long as any."""
-    torch.manual_seed(0)
-    words = Vocabulary(QUERY.split())
-    network = GroundingNetwork(GroundingConfig(video_dim=dim, vocabulary_size=len(words)))
-    path = folder / "model.safetensors"
-    save_model(path, GroundingModel(network, words, ExtractorSpec("made-up", "0" * 64, SETTINGS)))
-    return path
-
-
 def real_vectors(folder: Path, like: Path | None, data: Path | None) -> NDArray[np.float32]:
     """Vectors (n, d) whose statistics are drawn from."""
     if data is not None:
@@ -169,12 +156,6 @@ def drawn(source: NDArray[np.float32], count: int, dim: int) -> NDArray[np.float
         part[:] = rng.standard_normal(part.shape, dtype=np.float32) * scale + axes[:kept] @ mean
     vectors /= np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-6)
     return vectors
-
-
-def cells_of(n: int) -> NDArray[np.float64]:
-    """Cells (n, 2) in seconds."""
-    edges = np.arange(n + 1) * CELL_S
-    return np.stack([edges[:-1], edges[1:]], axis=1)
 
 
 def build(

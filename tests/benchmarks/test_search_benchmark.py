@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import vmrtool
-from vmrtool.grounding.checkpoint import load_model
+from vmrtool.grounding.pooling import LENGTHS
 
 SCRIPT = Path(__file__).parent.parent.parent / "benchmarks" / "search.py"
 
@@ -20,6 +20,7 @@ def test_catalogs_have_vectors_of_real_statistics_and_can_be_searched(
     assert spec is not None and spec.loader is not None
     benchmark = importlib.util.module_from_spec(spec)
     monkeypatch.setitem(sys.modules, spec.name, benchmark)
+    monkeypatch.syspath_prepend(SCRIPT.parent)  # as when it is run
     spec.loader.exec_module(benchmark)
     rng = np.random.default_rng(0)
     source = (rng.standard_normal((400, 6)) * [3, 1, 1, 0.1, 0.1, 0.1] + 2).astype(np.float32)
@@ -27,8 +28,9 @@ def test_catalogs_have_vectors_of_real_statistics_and_can_be_searched(
     assert np.allclose(np.linalg.norm(vectors, axis=1), 1.0, atol=1e-5)
     spread = vectors.std(axis=0)
     assert spread[0] > 2 * spread[4] and not vectors[:, 6:].any()
-    run = benchmark.write_model(tmp_path / "run", 8)
-    made = benchmark.build(tmp_path / "v.db", load_model(run), 90, 8, source)
+    model = benchmark.write_model(tmp_path / "run", 8, LENGTHS)
+    run = tmp_path / "run" / "model.safetensors"
+    made = benchmark.build(tmp_path / "v.db", model, 90, 8, source)
     with vmrtool.open(tmp_path / "v.db", model=run, device="cpu") as archive:
         found = archive.search(benchmark.QUERY, shortlist=2)
     assert len(made) >= 90 and found.shortlisted == 2 and found.moments
