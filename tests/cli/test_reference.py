@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 REPOSITORY = Path(__file__).parent.parent.parent
-HEAVY = {"torch", "faiss", "av", "sqlite_utils", "numpy", "matplotlib"}
+HEAVY = {"torch", "faiss", "av", "sqlite_utils", "numpy", "matplotlib", "vmrtool.media.stores"}
 
 
 def run(*arguments: str, **settings: str) -> subprocess.CompletedProcess[str]:
