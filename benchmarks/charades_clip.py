@@ -1,17 +1,22 @@
 """charades-clip: CI-MHA, its ablations and its blind twin on real features, cross-validated.
 
     python benchmarks/charades_clip.py --out RUNS [--folds 0] [--seeds 3] [--methods ci-mha,blind]
+        [--record FILE]
 
 The only real features there are for Charades-STA here are of its test split: CLIP ViT-B/32, one
 frame a second. So its videos make five folds, fold = crc32(video id) % 5. Each fold is tested by a
 network trained on the other four, a part of which is set aside to choose the epoch. The same
-command again goes on where it stopped; what is finished is read, not trained again.
+command again goes on where it stopped; what is finished is read, not trained again. With
+`--record` the figures of every query are also kept, one line a run, in a file that needs no runs
+beside it: what it holds of these settings is not trained again, on whatever machine.
 
 Printed at the end: R@1 and mIoU with all folds pooled, mean and deviation over seeds, and how far
 each method is ahead of the blind twin, by a paired bootstrap over the queries.
 """
 
 import argparse
+import hashlib
+import json
 import os
 import sys
 import time
@@ -44,6 +49,7 @@ FIGURES = ("R@1_IoU0.3", "R@1_IoU0.5", "R@1_IoU0.7", "mIoU")
 RESAMPLES = 10_000
 
 Figures = dict[str, NDArray[np.float64]]
+Cell = tuple[str, int, int]  # method, fold, seed
 
 
 @dataclass(frozen=True)
@@ -55,6 +61,12 @@ class Experiment:
     settings: RunSettings
     out: Path
     device: str
+
+    @property
+    def settings_hash(self) -> str:
+        """SHA-256 of the settings: figures of others are not these."""
+        told = json.dumps(self.settings.to_json(), sort_keys=True)
+        return hashlib.sha256(told.encode()).hexdigest()
 
 
 def main() -> None:
@@ -81,11 +93,17 @@ def main() -> None:
         for fold in options.folds
         for method in options.methods
     ]
-    found: dict[tuple[str, int, int], Figures] = {}
+    found = read_record(options.record, experiment) if options.record else {}
     for number, (method, fold, seed) in enumerate(cells, start=1):
         print(f"[{number}/{len(cells)}] {method} fold {fold} seed {seed}", flush=True)
+        cell = (method, fold, seed)
+        if cell in found:
+            print("  " + _told(found[cell]), flush=True)
+            continue
         try:
-            found[method, fold, seed] = tested(experiment, method, fold, seed)
+            found[cell] = tested(experiment, *cell)
+            if options.record:
+                add_to_record(options.record, experiment, cell, found[cell])
         except KeyboardInterrupt:
             print("interrupted; the same command goes on", file=sys.stderr)
             sys.exit(130)
@@ -100,6 +118,7 @@ def _options() -> argparse.Namespace:
     given = Path(os.environ.get("VMRTOOL_TEST_DATA") or default)
     parser.add_argument("--data", type=Path, default=given, help="folder of the real data")
     parser.add_argument("--out", type=Path, required=True, help="folder for the runs")
+    parser.add_argument("--record", type=Path, help="JSON lines of figures to go on with")
     parser.add_argument("--recipe", default="charades-clip", help="model name or TOML file")
     parser.add_argument("--folds", type=_numbers, default=list(range(FOLDS)), help="as 0,1")
     parser.add_argument("--seeds", type=int, default=3)
@@ -172,6 +191,38 @@ def tested(experiment: Experiment, method: str, fold: int, seed: int) -> Figures
     return figures
 
 
+def read_record(path: Path, experiment: Experiment) -> dict[Cell, Figures]:
+    """The figures that a record holds of this experiment's settings."""
+    found: dict[Cell, Figures] = {}
+    for line in path.read_text().splitlines() if path.exists() else []:
+        entry = json.loads(line)
+        if entry["settings"] == experiment.settings_hash:
+            # Kept beside the IoUs, since one rounded up to 0.5 is no hit.
+            reached = np.array([int(digit) for digit in entry["thresholds_reached"]])
+            figures = {name: 100.0 * (reached > place) for place, name in enumerate(FIGURES[:-1])}
+            figures["mIoU"] = np.array(entry["iou_percent"], dtype=np.float64)
+            found[entry["method"], entry["fold"], entry["seed"]] = figures
+    return found
+
+
+def add_to_record(path: Path, experiment: Experiment, cell: Cell, figures: Figures) -> None:
+    """Adds the figures of every query of a cell, in the order of the data set, as one line."""
+    method, fold, seed = cell
+    entry = {
+        "method": method,
+        "fold": fold,
+        "seed": seed,
+        "settings": experiment.settings_hash,
+        "thresholds_reached": "".join(
+            str(sum(bool(hit) for hit in hits))
+            for hits in zip(*(figures[name] for name in FIGURES[:-1]), strict=True)
+        ),
+        "iou_percent": [round(iou) for iou in figures["mIoU"]],
+    }
+    with path.open("a") as file:
+        file.write(json.dumps(entry, separators=(",", ":")) + "\n")
+
+
 def _tell(event: Any) -> None:
     if isinstance(event, EpochReport):
         record = event.record
@@ -185,7 +236,7 @@ def _told(figures: Figures) -> str:
 
 
 def report(
-    found: dict[tuple[str, int, int], Figures],
+    found: dict[Cell, Figures],
     methods: Sequence[str],
     folds: Sequence[int],
     seeds: Sequence[int],
@@ -216,7 +267,7 @@ def report(
 
 
 def _pooled(
-    found: dict[tuple[str, int, int], Figures],
+    found: dict[Cell, Figures],
     method: str,
     folds: Sequence[int],
     seeds: Sequence[int],

@@ -86,3 +86,25 @@ def test_a_finished_run_is_read_and_not_trained_again(
     both = np.concatenate([found["mha", fold, 0]["mIoU"] for fold in (0, 1)]).mean()
     assert f"{both:.2f} ± 0.00 |" in told
     assert "mha ahead of blind, R@1_IoU0.5:" in told
+
+
+def test_a_record_stands_in_for_the_runs(
+    benchmark: ModuleType, dataset: Dataset, tmp_path: Path
+) -> None:
+    from vmrtool.training.settings import make_settings
+
+    experiment = benchmark.Experiment(dataset, None, make_settings({}), tmp_path, "cpu")
+    other = benchmark.Experiment(
+        dataset, None, make_settings({}, ["training.epochs=2"]), tmp_path, "cpu"
+    )
+    ious = np.array([0.0, 31.2, 49.9, 50.0, 71.4])
+    figures = {f"R@1_IoU{m / 100}": 100.0 * (ious >= m) for m in (30, 50, 70)} | {"mIoU": ious}
+    record = tmp_path / "figures.jsonl"
+    assert benchmark.read_record(record, experiment) == {}
+    benchmark.add_to_record(record, experiment, ("mha", 1, 0), figures)
+    benchmark.add_to_record(record, other, ("mha", 2, 0), figures)
+    ((cell, read),) = benchmark.read_record(record, experiment).items()
+    assert cell == ("mha", 1, 0)
+    for name in benchmark.FIGURES[:-1]:
+        np.testing.assert_array_equal(read[name], figures[name])
+    np.testing.assert_allclose(read["mIoU"], ious, atol=0.5)
