@@ -68,6 +68,18 @@ def test_the_answer_is_that_of_the_merged_catalog(shards: Shards, options: dict)
         assert found.videos_searched == 10
 
 
+def test_many_queries_in_one_go_are_answered_as_each_alone(shards: Shards) -> None:
+    queries = [QUERY, "a door", QUERY, "the person opens a person a door"]
+    with vmrtool.open(shards.parts) as archive:
+        together = archive.search_many(queries, shortlist=3)
+        alone = [archive.search(query, shortlist=3) for query in queries]
+        assert archive.search_many([]) == []
+    assert [replace(r, elapsed_ms=0.0) for r in together] == [
+        replace(r, elapsed_ms=0.0) for r in alone
+    ]
+    assert len({r.moments for r in together}) > 1 and together[0].shortlisted in (3, 4)
+
+
 def test_on_the_command_line(shards: Shards) -> None:
     many = [word for part in shards.parts for word in ("--catalog", str(part))]
     result = CliRunner().invoke(app, ["search", QUERY, "--top", "4", *many])

@@ -18,9 +18,9 @@ _HEIGHT = 180  # pixels
 
 _MOST_SHOWN = 200  # cards with pictures and curves; a page of more would be slow to open
 _READING = (
-    "Moments are ranked by their score, from 0 to 1. It is made of the similarity between the "
-    "query and the moment's own snippets, and of the grounding, the probability that the network "
-    "gives to just this start and this end among all of its window."
+    "Moments are ranked by their score, from 0 to 1: how likely the moment is right, as far as the "
+    "model can tell. It is made of the similarity between the query and the moment's own snippets, "
+    "and, where a network looked into the video, of how well it thinks this start and end fit."
 )
 
 EvidenceOf = Callable[[Moment, str], Evidence | None]

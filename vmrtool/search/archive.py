@@ -11,7 +11,6 @@ from numpy.typing import NDArray
 
 from vmrtool.catalog.rows import StoredWindow
 from vmrtool.search.grounding import (
-    NMS_IOU,
     Queries,
     WindowFeatures,
     encode_queries,
@@ -21,8 +20,9 @@ from vmrtool.search.index import Part, VectorIndex
 from vmrtool.search.labels import Model
 from vmrtool.search.merging import Candidate, merge
 from vmrtool.search.pooling import Load, pool_contents
-from vmrtool.search.table import Table, tabulate
+from vmrtool.search.table import Table, by_time, tabulate
 
+NMS_IOU = 0.3  # of moments of a video that overlap more, the best is kept
 _AT_ONCE = 64  # windows in memory while queries are answered
 
 
@@ -47,7 +47,9 @@ class Archive:
     @classmethod
     def of_windows(cls, windows: Iterable[StoredWindow], load: Load) -> "Archive":
         """An archive of windows with their vectors, which are indexed exactly and in memory."""
-        table, vectors = tabulate(windows)
+        ordered = sorted(windows, key=by_time)
+        dim = ordered[0].vectors.shape[1] if ordered else 0
+        table, vectors = tabulate(ordered, sum(len(window.vectors) for window in ordered), dim)
         index = None
         if len(table):
             index = VectorIndex([Part.exact(vectors)], table.bounds, table.window_of)
@@ -74,20 +76,24 @@ class Archive:
         pooled = pool_contents(model, counts, load)
         return cls.of_windows((window for windows in pooled for window in windows), load)
 
-    def shortlist(
+    def shortlists(
         self,
         model: Model,
-        query: str,
+        queries: Sequence[str],
         shortlist: int,
         only: Collection[str] | None = None,
-    ) -> list[tuple[str, float]]:
-        """The contents that `find` would look into, best first, with the cosines they stand by."""
-        if self._index is None:
-            return []
-        vector = encode_queries(model, [query]).vectors[0].float().cpu().numpy()
+    ) -> list[list[tuple[str, float]]]:
+        """The contents that `find_many` would look into for each query, best first, with the
+        cosines they stand by.
+        """
+        index = self._index
+        if index is None or not queries:
+            return [[] for _ in queries]
+        vectors = encode_queries(model, queries).vectors.float().cpu().numpy()
+        shortlists = index.shortlists(vectors, shortlist, self._allowed(only))
         return [
-            (self.contents[video], self._index.likeness(vector, video))
-            for video in self._index.shortlist(vector, shortlist, self._allowed(only))
+            [(self.contents[video], index.likeness(vector, video)) for video in videos]
+            for vector, videos in zip(vectors, shortlists, strict=True)
         ]
 
     def _allowed(self, only: Collection[str] | None) -> NDArray[np.bool_] | None:
@@ -132,17 +138,29 @@ class Archive:
         windows_per_video: int = 4,
         per_video: int = 3,
         only: Collection[str] | None = None,
+        among: Sequence[Collection[str]] | None = None,
     ) -> list[Findings]:
         """`find` for each of several queries, whose findings do not depend on the others.
 
         Vectors are compared with all queries at once, and a window that several look into is read
-        and encoded once.
+        and encoded once. `among` has for each query the contents to look into, in place of a
+        shortlist; they need not be in this archive.
         """
         if self._index is None or not queries:
             return [Findings({}, 0) for _ in queries]
         asked = encode_queries(model, queries)
         vectors = asked.vectors.float().cpu().numpy()
-        shortlists = self._index.shortlists(vectors, shortlist, self._allowed(only))
+        if among is None:
+            shortlists = self._index.shortlists(vectors, shortlist, self._allowed(only))
+        else:
+            shortlists = [
+                [
+                    video
+                    for video, content in enumerate(self.contents)
+                    if content in chosen and (only is None or content in only)
+                ]
+                for chosen in among
+            ]
         looked_into = [
             {video: self._index.best_windows(vector, video, windows_per_video) for video in videos}
             for vector, videos in zip(vectors, shortlists, strict=True)
@@ -184,7 +202,7 @@ class Archive:
                 for video, number in some
             ]
             pairs = [(at, query) for at, place in enumerate(some) for query in queries_of[place]]
-            candidates = ground_windows(model, windows, asked, pairs)
+            candidates = ground_windows(model, windows, asked, pairs, nms_iou=NMS_IOU)
             for (at, query), of_pair in zip(pairs, candidates, strict=True):
                 found[*some[at], query] = of_pair
         return found

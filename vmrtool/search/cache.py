@@ -4,8 +4,9 @@ What the file does not hold yet is searched exactly beside it, what it holds too
 the file is only written anew once either has grown.
 """
 
+import heapq
 import json
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,7 +22,7 @@ from vmrtool.search.factory import EXACT, Factory, choose, too_few, train
 from vmrtool.search.gpu import on_gpu
 from vmrtool.search.index import Part, VectorIndex, Vectors
 from vmrtool.search.index_file import Identity, Kept, UnsoundError, Windows, as_they_are, from_flat
-from vmrtool.search.table import Table, tabulate
+from vmrtool.search.table import Table, by_time, tabulate
 
 KEPT_FROM = 50_000
 """Vectors from which an exact index is kept in a file; fewer are read as fast from the catalog."""
@@ -32,6 +33,7 @@ BESIDE_LEAST = 5_000
 GONE = 0.25
 """Share of a file's vectors that may be of no use before it is filled anew."""
 _GROWN = 2.0  # times as many vectors as an index was trained on make it be trained anew
+_READ = 16  # contents whose windows are read at once
 _ADDED = 2**16  # vectors added to an index at once
 
 
@@ -105,7 +107,7 @@ def open_index(
         notes.insert(0, choice.note)
     current = _current(kept, known)
     searched = [number for content, number in current.items() if content in wanted]
-    side, vectors = source.read(wanted - current.keys(), unstored)
+    side, vectors = source.read(known, wanted - current.keys(), unstored)
     table, parts = _together(kept, searched, side, vectors, wish.nprobe)
     told = f"{choice.factory.text} over {len(table):,} vectors of {dim} numbers ({choice.reason})"
     if (probes := choice.factory.probes(wish.nprobe)) is not None:
@@ -162,23 +164,35 @@ class _Source:
         return Identity(self.catalog.id, self.model, made_by, factory.text)
 
     def read(
-        self, contents: Collection[str], more: Sequence[StoredWindow] = ()
+        self, known: _Known, contents: Collection[str], more: Sequence[StoredWindow] = ()
     ) -> tuple[Table, NDArray[np.float32]]:
         """The table and the vectors of some contents, and of windows from elsewhere."""
-        windows = list(more)
-        if contents:
-            windows += self.catalog.load_vectors(self.model, self.extractor.id, contents)
-        if any(window.vectors.shape[1] != self.dim for window in windows):
-            raise broken(self.catalog.path, "vectors of another width than the model's")
-        return tabulate(windows, self.dim)
+        most = sum(known[content].vectors for content in contents)
+        most += sum(len(window.vectors) for window in more)
+        stored = self._stored(known, contents)
+        windows = heapq.merge(stored, sorted(more, key=by_time), key=by_time)
+        return tabulate(windows, most, self.dim)
+
+    def _stored(self, known: _Known, contents: Collection[str]) -> Iterator[StoredWindow]:
+        """The windows of some contents, of which few are in memory at a time."""
+        ordered = sorted(contents)
+        for low in range(0, len(ordered), _READ):
+            some = ordered[low : low + _READ]
+            windows = self.catalog.load_vectors(self.model, self.extractor.id, some)
+            if any(window.vectors.shape[1] != self.dim for window in windows):
+                raise broken(self.catalog.path, "vectors of another width than the model's")
+            count = sum(len(window.vectors) for window in windows)
+            if count > sum(known[content].vectors for content in some):
+                raise broken(self.catalog.path, "windows that changed while they were read")
+            yield from windows
 
     def gather(self, factory: Factory, known: _Known, contents: Collection[str]) -> Kept:
         """An index of contents' vectors, made from them all; exact where they are too few."""
-        table, vectors = self.read(contents)
+        table, vectors = self.read(known, contents)
         if len(table) < factory.least:
             factory = Factory(EXACT)
         index = train(factory, vectors)
-        _add(index, vectors)
+        _add(index, vectors, exact=factory.exact)
         windows = [known[content].windows for content in table.contents]
         return Kept(index, factory, table, windows, _reader(index, factory, vectors), len(table))
 
@@ -233,7 +247,7 @@ def _updated(
     refill = gone > max(BESIDE_LEAST, GONE * len(kept.table))
     if not refill and beside <= max(BESIDE_LEAST, BESIDE * len(kept.table)):
         return kept
-    side, vectors = source.read(fresh)
+    side, vectors = source.read(known, fresh)
     if not kept.factory.exact and not (
         kept.factory.least <= of_use + len(side) <= _GROWN * kept.trained_on
     ):
@@ -253,9 +267,9 @@ def _updated(
         windows = [windows[number] for number in numbers]
         every = every[rows]
         index.reset()
-        _add(index, every)
+        _add(index, every, exact=kept.factory.exact)
     else:
-        _add(index, vectors)
+        _add(index, vectors, exact=kept.factory.exact)
     reader = _reader(index, kept.factory, every)
     return Kept(index, kept.factory, table, windows, reader, kept.trained_on)
 
@@ -300,7 +314,10 @@ def _reader(index: faiss.Index, factory: Factory, vectors: NDArray[np.float32]) 
     return from_flat(index) if factory.exact else as_they_are(vectors)
 
 
-def _add(index: faiss.Index, vectors: NDArray[np.float32]) -> None:
-    """Adds vectors piece by piece: what FAISS needs beside them is small then."""
-    for low in range(0, len(vectors), _ADDED):
-        index.add(np.ascontiguousarray(vectors[low : low + _ADDED]))
+def _add(index: faiss.Index, vectors: NDArray[np.float32], *, exact: bool) -> None:
+    """Adds vectors: all at once where FAISS keeps them as they are and needs no more than that,
+    else piece by piece, so that what it needs beside them is small.
+    """
+    step = len(vectors) if exact else _ADDED
+    for low in range(0, len(vectors), max(1, step)):
+        index.add(np.ascontiguousarray(vectors[low : low + step]))

@@ -226,8 +226,6 @@ class Searcher(Opened):
         video: str | None = None,
         since: str | None = None,
         duration: str | None = None,
-        *,
-        among: Collection[str] | None = None,
     ) -> SearchResult:
         """Finds the moments that a sentence describes, in one ranking over the whole archive.
 
@@ -245,15 +243,13 @@ class Searcher(Opened):
             since: only into those whose files were last changed then or later: ISO 8601, or an age
                 such as 7d.
             duration: only into those so long: "MIN-MAX" in seconds, either may be left out.
-            among: look only into these contents; they need not be in this archive.
 
         Raises:
             UsageError: the query is empty or holds no word, a number is below 1, or since or
                 duration cannot be read.
         """
         (result,) = self.search_many(
-            *([query], top, shortlist, windows_per_video, per_video, video, since, duration),
-            among=among,
+            [query], top, shortlist, windows_per_video, per_video, video, since, duration
         )
         return result
 
@@ -268,19 +264,19 @@ class Searcher(Opened):
         since: str | None = None,
         duration: str | None = None,
         *,
-        among: Collection[str] | None = None,
+        among: Sequence[Collection[str]] | None = None,
     ) -> list[SearchResult]:
         """Answers several queries in one go, each as `search` would, to the last bit.
 
-        Arguments and what is raised are those of `search`. `elapsed_ms` is the mean of all.
+        Arguments and what is raised are those of `search`. `elapsed_ms` is the mean of all. `among`
+        has for each query the contents to look into, in place of a shortlist; they need not be in
+        this archive.
         """
         wanted = video_filter(video, since, duration)
         chosen = self._chosen(wanted)
         notes = [f"No video fits {wanted}."] if self._videos and not chosen else []
         only = None
-        if among is not None:
-            only = {content for content in among if content in chosen}
-        elif self._loaded is not None and len(chosen) < len(self._loaded[1].contents):
+        if self._loaded is not None and len(chosen) < len(self._loaded[1].contents):
             only = set(chosen)
         if self._loaded is not None and self._loaded[1].on_gpu and only and wanted != VideoFilter():
             notes.append(
@@ -288,7 +284,7 @@ class Searcher(Opened):
                 "videos out."
             )
         return self._answers(
-            queries, chosen, only, notes, top, shortlist, windows_per_video, per_video
+            queries, chosen, only, notes, top, shortlist, windows_per_video, per_video, among
         )
 
     def ground(self, video: str | Path, query: str, top: int = 5) -> SearchResult:
@@ -325,6 +321,7 @@ class Searcher(Opened):
         shortlist: int,
         windows_per_video: int,
         per_video: int,
+        among: Sequence[Collection[str]] | None = None,
     ) -> list[SearchResult]:
         """Answers over the chosen videos, of whose contents those of `only` are looked into."""
         began = time.perf_counter()
@@ -347,6 +344,7 @@ class Searcher(Opened):
                 windows_per_video=windows_per_video,
                 per_video=per_video,
                 only=only,
+                among=among,
             )
         results = [
             self._result(query, heard, findings, chosen, top, notes)
@@ -437,21 +435,21 @@ class Searcher(Opened):
         }
         self._videos = {content: rows for content, rows in kept.items() if rows}
 
-    def shortlist(
+    def shortlists(
         self,
-        query: str,
+        queries: Sequence[str],
         shortlist: int,
         video: str | None = None,
         since: str | None = None,
         duration: str | None = None,
-    ) -> list[tuple[str, float]]:
-        """The contents that `search` would look into, best first, with their cosines."""
+    ) -> list[list[tuple[str, float]]]:
+        """The contents that `search_many` would look into, best first, with their cosines."""
         if self._loaded is None:
-            return []
+            return [[] for _ in queries]
         model, archive = self._loaded
         chosen = self._chosen(video_filter(video, since, duration))
         only = None if len(chosen) == len(archive.contents) else set(chosen)
-        return archive.shortlist(model, query, shortlist, only)
+        return archive.shortlists(model, queries, shortlist, only)
 
     def _chosen(self, wanted: VideoFilter) -> dict[str, list[VideoRow]]:
         """The videos that fit, by content."""

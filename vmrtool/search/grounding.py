@@ -23,7 +23,7 @@ from vmrtool.search.merging import Candidate, Order, merge
 from vmrtool.search.windows import Window, tile_windows
 
 PER_WINDOW = 5  # moments looked for in one window
-NMS_IOU = 0.5  # two moments of a video that overlap more than this are one
+NMS_IOU = 0.5  # of moments within a given video that overlap more, the best is kept
 _STEP = 16  # windows are padded to a multiple of this many snippets
 _LARGEST = float(np.finfo(np.float16).max)
 
@@ -163,11 +163,14 @@ def ground_windows(
     windows: Sequence[AnyWindow],
     queries: Queries,
     pairs: Sequence[tuple[int, int]],
+    *,
+    nms_iou: float = NMS_IOU,
 ) -> list[list[Candidate]]:
     """Moments of each (window, query) pair, given as their numbers.
 
     A window that several queries meet is encoded once. Returns, for each pair, at most `PER_WINDOW`
-    candidates, most probable span first, with snippets counted from the video's first.
+    candidates, most probable span first, with snippets counted from the video's first; of a network
+    no two overlap by more than `nms_iou`.
     """
     if isinstance(model, LabelModel):
         asked_for = queries.vectors.numpy()
@@ -191,7 +194,7 @@ def ground_windows(
             window = encoded[pairs[index][0]]
             cells[row, : len(window)] = window.cells
         seconds = torch.from_numpy(cells)
-        spans = decode_output(output, seconds, model.config, top=PER_WINDOW, nms_iou=NMS_IOU)
+        spans = decode_output(output, seconds, model.config, top=PER_WINDOW, nms_iou=nms_iou)
         # The cosine is with the moment's own snippets: a stretch of its own, pooled like the rest.
         own = np.zeros((len(values), PER_WINDOW, 2), np.int64)
         for row, decoded in enumerate(spans):

@@ -24,7 +24,8 @@ class Candidate:
 
     `first`, `last`: snippets of the video, both inside; `start`, `end`: seconds. `similarity`:
     cosine between the query and the moment's snippets; `grounding`: P_start P_end of the span in
-    its window; `presence`: mean segment logit inside, None without segmentation; `score` in [0, 1].
+    its window, or its expected fit; `presence`: mean segment logit inside, None without
+    segmentation; `score` in [0, 1].
     """
 
     first: int

@@ -15,9 +15,10 @@ class Moment:
     """One stretch of one video that may show what the query says.
 
     `start` and `end` are seconds on the player's clock, inside the video. `score` in [0, 1] orders
-    the ranking; it is made of `similarity`, the cosine between the query and the moment's own
-    snippets, and of `grounding`, the probability that the grounding network gives to this start
-    and this end among all of its window.
+    the ranking; a trained model means by it the probability that a true moment overlaps this one by
+    an IoU of at least 0.5. It is made of `similarity`, the cosine between the query and the
+    moment's own snippets, and of `grounding`: P_start P_end of the span, or the IoU with the truth
+    that the network expects where it decodes by that.
     """
 
     rank: int

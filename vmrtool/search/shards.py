@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, overload
+from typing import overload
 
 import torch
 
@@ -191,13 +191,6 @@ class ShardedSearcher(Opened):
         told = (searcher.evidence(moment, query) for searcher in self._searchers)
         return next((evidence for evidence in told if evidence is not None), None)
 
-    def search_many(self, queries: Sequence[str], *limits: Any, **more: Any) -> list[SearchResult]:
-        """Answers several queries, one after the other, each as `search` would.
-
-        Each is shortlisted over all catalogs and looked into in each, so there is less to share.
-        """
-        return [self.search(query, *limits, **more) for query in queries]
-
     def search(
         self,
         query: str,
@@ -214,24 +207,55 @@ class ShardedSearcher(Opened):
         The arguments and what is raised are those of `Searcher.search`. `elapsed_ms` is for all of
         it; a content that several catalogs hold is grounded in each.
         """
-        began = time.perf_counter()
-        query_words(query)
-        lists = self._pool.map(
-            lambda searcher: searcher.shortlist(query, max(1, shortlist), video, since, duration),
-            self._searchers,
+        (result,) = self.search_many(
+            [query], top, shortlist, windows_per_video, per_video, video, since, duration
         )
-        best: dict[str, float] = {}
-        for content, cosine in (pair for pairs in lists for pair in pairs):
-            best[content] = max(cosine, best.get(content, cosine))
-        among = sorted(best, key=lambda content: (-best[content], content))[: max(0, shortlist)]
+        return result
+
+    def search_many(
+        self,
+        queries: Sequence[str],
+        top: int = 10,
+        shortlist: int = 50,
+        windows_per_video: int = 4,
+        per_video: int = 3,
+        video: str | None = None,
+        since: str | None = None,
+        duration: str | None = None,
+    ) -> list[SearchResult]:
+        """Answers several queries in one go, each as `search` would, to the last bit.
+
+        Every catalog is asked for all its shortlists at once, and then looked into once.
+        """
+        began = time.perf_counter()
+        for query in queries:
+            query_words(query)
+        limits = (video, since, duration)
+        shortlists = list(
+            self._pool.map(
+                lambda searcher: searcher.shortlists(queries, max(1, shortlist), *limits),
+                self._searchers,
+            )
+        )
+        among = []
+        for lists in zip(*shortlists, strict=True):
+            best: dict[str, float] = {}
+            for content, cosine in (pair for pairs in lists for pair in pairs):
+                best[content] = max(cosine, best.get(content, cosine))
+            ranked = sorted(best, key=lambda content: (-best[content], content))
+            among.append(set(ranked[: max(0, shortlist)]))
         # One after another: each keeps the device busy by itself.
-        parts = [
-            searcher.search(
-                *(query, top, shortlist, windows_per_video, per_video, video, since, duration),
-                among=set(among),
+        answers = [
+            searcher.search_many(
+                *(queries, top, shortlist, windows_per_video, per_video, *limits), among=among
             )
             for searcher in self._searchers
         ]
+        share = (time.perf_counter() - began) * 1000.0 / max(1, len(queries))
+        return [self._together(parts, top, share) for parts in zip(*answers, strict=True)]
+
+    def _together(self, parts: Sequence[SearchResult], top: int, elapsed_ms: float) -> SearchResult:
+        """One answer of those of all catalogs."""
         found = [moment for part in parts for moment in part.moments]
         found.sort(key=lambda moment: (-moment.score, os.fsencode(moment.path), moment.start))
         searched = sum(part.videos_searched for part in parts)
@@ -243,7 +267,7 @@ class ShardedSearcher(Opened):
             videos_searched=searched,
             shortlisted=sum(part.shortlisted for part in parts),
             windows_grounded=sum(part.windows_grounded for part in parts),
-            elapsed_ms=(time.perf_counter() - began) * 1000.0,
+            elapsed_ms=elapsed_ms,
             moments=tuple(
                 replace(moment, rank=rank) for rank, moment in enumerate(found[:top], start=1)
             ),

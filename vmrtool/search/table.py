@@ -11,6 +11,11 @@ from vmrtool.catalog.rows import StoredWindow
 from vmrtool.search.windows import Window, owner
 
 
+def by_time(window: StoredWindow) -> tuple[str, int]:
+    """The order of windows: by the names of their contents, then by time."""
+    return window.content_hash, window.first
+
+
 @dataclass(frozen=True)
 class Table:
     """Stretches of some contents, one after another, in the order of the contents and of time.
@@ -60,31 +65,36 @@ class Table:
         )
 
 
-def tabulate(windows: Iterable[StoredWindow], dim: int = 0) -> tuple[Table, NDArray[np.float32]]:
-    """The table of windows, contents in the order of their names, and the vectors (V, d).
+def tabulate(
+    windows: Iterable[StoredWindow], most: int, dim: int
+) -> tuple[Table, NDArray[np.float32]]:
+    """The table of windows, given in `by_time`'s order, and their vectors (V, d).
 
-    Windows overlap; a stretch is kept once, from the window that answers for it. Where there are no
-    windows, d is `dim`.
+    Windows overlap; a stretch is kept once, from the window that answers for it. They are read one
+    after another and need not fit in memory together: room is made once for the `most` vectors of
+    `dim` numbers that there may be, and only what is filled is taken.
     """
     contents: list[str] = []
     tiles_of: list[list[Window]] = []
     counts: list[int] = []
-    vectors: list[NDArray[np.float32]] = []
+    vectors = np.empty((most, dim), np.float32)
+    filled = 0
     window_of: list[NDArray[np.int32]] = [np.zeros(0, np.int32)]
     spans: list[NDArray[np.int32]] = [np.zeros((0, 2), np.int32)]
-    ordered = sorted(windows, key=lambda w: (w.content_hash, w.first))
-    for content, group in groupby(ordered, key=lambda w: w.content_hash):
+    for content, group in groupby(windows, key=lambda w: w.content_hash):
         stored = list(group)
         tiles = [(window.first, window.n) for window in stored]
-        counts.append(0)
+        before = filled
         contents.append(content)
         tiles_of.append(tiles)
         for number, window in enumerate(stored):
             own = owner(tiles, window.spans + window.first) == number
-            vectors.append(window.vectors[own])
+            count = int(own.sum())
+            vectors[filled : filled + count] = window.vectors[own]
+            filled += count
             spans.append(window.spans[own])
-            window_of.append(np.full(int(own.sum()), number, np.int32))
-            counts[-1] += int(own.sum())
+            window_of.append(np.full(count, number, np.int32))
+        counts.append(filled - before)
     table = Table(
         contents,
         tiles_of,
@@ -92,4 +102,4 @@ def tabulate(windows: Iterable[StoredWindow], dim: int = 0) -> tuple[Table, NDAr
         np.concatenate(window_of),
         np.concatenate(spans),
     )
-    return table, np.concatenate(vectors) if vectors else np.zeros((0, dim), np.float32)
+    return table, vectors[:filled]
