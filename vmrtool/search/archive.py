@@ -22,7 +22,7 @@ from vmrtool.search.merging import Candidate, merge
 from vmrtool.search.pooling import Load, pool_contents
 from vmrtool.search.table import Table, by_time, tabulate
 
-NMS_IOU = 0.3  # of moments of a video that overlap more, the best is kept
+NMS_IOU = 0.1  # of moments of a video that overlap more, the best is kept
 _AT_ONCE = 64  # windows in memory while queries are answered
 
 
