@@ -381,3 +381,10 @@ def test_a_wrong_index_is_refused_with_the_way_on(db: Path) -> None:
         app, ["search", QUERY, "--catalog", str(db), "--index-factory", "IVF4096;PQ64"]
     )
     assert result.exit_code == 2 and len(result.stderr.splitlines()) <= 3
+
+
+def test_nprobe_without_lists_is_noted(db: Path) -> None:
+    with open_archive(db, device="cpu", nprobe=3) as archive:
+        assert any("nprobe does nothing" in note for note in archive.notes)
+    with open_archive(db, device="cpu", index_factory="IVF4,Flat", nprobe=3) as archive:
+        assert not any("nprobe" in note for note in archive.notes)

@@ -128,6 +128,12 @@ def test_a_query_far_from_all_classes_says_so(way: str) -> None:
     assert asked.note("a red circle moves left") is None
 
 
+def test_nothing_is_found_where_nothing_is_like_the_query() -> None:
+    asked = model("words")
+    moments = Archive.in_memory(asked, VIDEOS).find(asked, "zebras vote twice").moments
+    assert moments and not any(moments.values())
+
+
 def test_scores_lie_between_0_and_1_and_moments_do_not_overlap() -> None:
     asked = model()
     for query in (*NAMES, "circle"):
@@ -431,5 +437,5 @@ def test_eval_measures_it(fitted: Any, tmp_path: Path) -> None:
 def test_its_classes_are_listed() -> None:
     told = json.loads(CliRunner().invoke(app, ["models", "info", "labels"]).stdout)
     assert {name: len(classes) for name, classes in told["classes"].items()} == {
-        "i3d": 400, "i3d-charades": 157, "i3d-r50": 400,
+        "i3d": 400, "i3d-charades": 157, "i3d-r50": 400, "blocks": 144,
     }  # fmt: skip

@@ -243,11 +243,14 @@ def _backbones() -> dict[str, dict[str, Any]]:
 
 
 def _classes() -> dict[str, list[str]]:
-    """Class names of the published backbones that have them, in the order of their scores."""
-    from vmrtool.features.class_head import class_names
+    """Class names of the backbones that have them, in the order of their scores."""
+    from vmrtool.assets import find_model
+    from vmrtool.features.class_head import class_names, names_in_file
     from vmrtool.features.published import BACKBONES
 
     named = {name: list(class_names(name)) for name in BACKBONES}
+    if (own := find_model("blocks").backbone_weights) is not None:
+        named["blocks"] = list(names_in_file(own))
     return {name: names for name, names in named.items() if names}
 
 

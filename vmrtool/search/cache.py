@@ -110,7 +110,10 @@ def open_index(
     side, vectors = source.read(known, wanted - current.keys(), unstored)
     table, parts = _together(kept, searched, side, vectors, wish.nprobe)
     told = f"{choice.factory.text} over {len(table):,} vectors of {dim} numbers ({choice.reason})"
-    if (probes := choice.factory.probes(wish.nprobe)) is not None:
+    probes = choice.factory.probes(wish.nprobe)
+    if probes is None and wish.nprobe is not None:
+        notes.append(f"nprobe does nothing: the index {choice.factory.text} has no lists.")
+    if probes is not None:
         told += f", nprobe {probes} of {choice.factory.lists}"
     if len(side) and len(kept.table):
         told += f", {len(side):,} of them newer than the index and searched beside it"

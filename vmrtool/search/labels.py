@@ -137,7 +137,8 @@ class LabelModel:
 
         A moment begins at the best snippet left, where that stands out from the window's median by
         two robust deviations, and grows while snippets stand out by one, and by half of what the
-        best one does. The window's best snippet always begins one. `similarity` and `score` are the
+        best one does. The window's best snippet always begins one, unless nothing of the window is
+        like the query. `similarity` and `score` are the
         moment's mean likeness, `grounding` its height above the median over that of the best.
         """
         curve = self.class_weights(features) @ vector
@@ -149,6 +150,8 @@ class LabelModel:
         for peak in np.argsort(-curve, kind="stable").tolist():
             height = float(curve[peak]) - middle
             if (found and height < _ENTER * deviation) or len(found) == _PER_WINDOW:
+                break
+            if curve[peak] <= 0.0:  # nothing here is like the query at all
                 break
             if not free[peak]:
                 continue
