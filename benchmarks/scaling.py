@@ -13,7 +13,7 @@ A million windows at 1024-d are 12,000 hours of video: 130 GB of features. `--fe
 snippet only of all videos but those of the first 10,000 windows; such a catalog is opened and its
 shortlist is made, but not grounded. A window has 117 vectors by default; a million windows then
 take 61 GB on the disk, and here twice that in memory. `--pooling 32` pools stretches of 32 snippets
-only: 8 vectors a window, 4.1 GB, and 10 GB of memory.
+only: 8 vectors a window, 4.1 GB, and 11 GB of memory.
 """
 
 import argparse
