@@ -16,6 +16,7 @@ from vmrtool.datasets.crops import Augmentation
 from vmrtool.datasets.dataset import Dataset, check_alike
 from vmrtool.datasets.prior import fit_prior
 from vmrtool.errors import DataError, MissingError, UsageError
+from vmrtool.features.published import BACKBONES
 from vmrtool.grounding.checkpoint import ExtractorSpec, GroundingModel, load_model, save_model
 from vmrtool.grounding.config import GroundingConfig
 from vmrtool.grounding.network import GroundingNetwork
@@ -269,13 +270,19 @@ def _vocabulary(dataset: Dataset, settings: RunSettings, given: GivenVectors | N
 def _extractor(dataset: Dataset, settings: RunSettings) -> ExtractorSpec:
     """How the features were made; refuses those of another extractor than the recipe's.
 
+    Features that do not say it are taken for the recipe's, unless their width is not its backbone's:
+    then they are "features", which no backbone's are taken for.
+
     Raises:
         DataError: the catalog's backbone or settings are not those of the recipe.
     """
     asked = dict(settings.extractor)
     wanted = ExtractorSpec(asked.pop("backbone", ""), None, asked)
     if dataset.extractor is None:
-        return replace(wanted, backbone=wanted.backbone or "features")
+        known = BACKBONES.get(wanted.backbone)
+        if not wanted.backbone or (known is not None and known.dim != dataset.dim):
+            return ExtractorSpec("features")
+        return wanted
     found = ExtractorSpec(**dataset.extractor)
     if not wanted.backbone:
         wanted = replace(wanted, backbone=found.backbone)
