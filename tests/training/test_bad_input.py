@@ -112,6 +112,23 @@ def test_videos_without_features_are_left_out_and_counted(here: Path) -> None:
     assert "charades test: left out, without features: 1 video\n" in scored.stderr
 
 
+def test_predictions_for_videos_without_features_are_left_out(here: Path, run: Path) -> None:
+    some = write_features(here / "some.h5", lambda v, x: None if v == "V08" else x)
+    lines = [
+        {"qid": qid, "vid": VIDS[7 + qid // 2], "pred_relevant_windows": [[0, 9]]}
+        for qid in range(6)
+    ]
+    (here / "theirs.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    scored = evaluate(some, run, "--predictions", "theirs.jsonl", "--json")
+    assert scored.exit_code == 0, scored.output
+    told = json.loads(scored.stdout)
+    assert told["pairs"] == 4
+    assert told["notes"] == ["theirs: left out, their videos have no features: 2 predictions"]
+    (theirs,) = (row for row in told["rows"] if row["method"] == "theirs")
+    # Of (1, 7) and (9, 15) of each video, (0, 9) overlaps the first by 6 of 9 seconds.
+    assert theirs["R@1_IoU0.5"]["mean"] == 50
+
+
 def test_strict_refuses_them(here: Path, run: Path) -> None:
     some = write_features(here / "some.h5", lambda v, x: None if v in ("V01", "V08") else x)
     words = "1 of the 7 videos of charades train without features in", "some.h5: V01", "--strict"

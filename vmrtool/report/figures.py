@@ -60,10 +60,11 @@ def _line(cells: Sequence[str]) -> str:
 
 def _within(title: str, document: Mapping[str, Any], names: Sequence[str]) -> FigureTable:
     rows = document["rows"]
+    told = document["notes"]
     printed = document.get("printed")
     if printed is None:
         cells = [_row(row, names) for row in rows]
-        return FigureTable(title, ("method", *names), tuple(cells))
+        return FigureTable(title, ("method", *names), tuple(cells), tuple(told))
     baselines = document["baselines"]
     first = [row for row in rows if row["method"] in baselines]
     ours = [row for row in rows if row["method"] not in baselines]
@@ -78,7 +79,7 @@ def _within(title: str, document: Mapping[str, Any], names: Sequence[str]) -> Fi
     if seeds - {1}:
         count = "/".join(map(str, sorted(seeds)))
         notes.append(f"trained here: mean and standard deviation over {count} seeds")
-    return FigureTable(title, ("method", *names), tuple(cells), tuple(notes))
+    return FigureTable(title, ("method", *names), tuple(cells), (*notes, *told))
 
 
 def _searches(document: Mapping[str, Any]) -> FigureTable:
