@@ -129,6 +129,16 @@ def test_predictions_for_videos_without_features_are_left_out(here: Path, run: P
     assert theirs["R@1_IoU0.5"]["mean"] == 50
 
 
+def test_predictions_for_some_of_the_queries_are_told(here: Path) -> None:
+    line = {"qid": 0, "vid": "V07", "pred_relevant_windows": [[1, 7]]}
+    (here / "few.jsonl").write_text(json.dumps(line) + "\n")
+    words = ("eval", "--dataset", "charades", "--annotations", "ann", "--predictions", "few.jsonl")
+    note = "few: answers 1 of 6 queries; the others count as misses"
+    assert json.loads(invoke(*words, "--json").stdout)["notes"] == [note]
+    assert f"- {note}\n" in invoke(*words, "--format", "markdown").stdout
+    assert note in " ".join(invoke(*words, "--format", "table").stdout.split())
+
+
 def test_strict_refuses_them(here: Path, run: Path) -> None:
     some = write_features(here / "some.h5", lambda v, x: None if v in ("V01", "V08") else x)
     words = "1 of the 7 videos of charades train without features in", "some.h5: V01", "--strict"

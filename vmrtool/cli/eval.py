@@ -320,7 +320,13 @@ def _read_others(
     others, notes = [], []
     for path in paths:
         found = list(zip(scored, read_predictions(path, every), strict=True))
-        others.append((path.stem, [moments for kept, moments in found if kept]))
+        answers = [moments for kept, moments in found if kept]
+        others.append((path.stem, answers))
+        if (answered := sum(map(bool, answers))) < len(answers):
+            notes.append(
+                f"{path.stem}: answers {answered:,} of {len(answers):,} queries; "
+                "the others count as misses"
+            )
         if left_out := sum(bool(moments) for kept, moments in found if not kept):
             notes.append(
                 f"{path.stem}: left out, their videos have no features: {left_out:,} "
