@@ -72,8 +72,13 @@ def _within(title: str, document: Mapping[str, Any], names: Sequence[str]) -> Fi
         (f"{row['method']} (printed)", *(_printed(row.get(name)) for name in names))
         for row in printed["rows"]
     ]
-    cells += [_row(row, names) for row in (*first, *ours)]
+    cells += [_row(row, names) for row in first]
     notes = [f"printed: {printed['source']}; {printed['note']}"]
+    if blind := printed["blind"]:
+        # The blind twin is the first of ours: the two stand side by side.
+        cells.append(("blind (published)", *(_about(blind.get(name)) for name in names)))
+        notes.append(f"blind (published): approximate, {blind['source']}")
+    cells += [_row(row, names) for row in ours]
     notes += [f"{row['method']}: {baselines[row['method']]}" for row in first]
     seeds = {row["seeds"] for row in ours}
     if seeds - {1}:
@@ -104,6 +109,10 @@ def _row(row: Mapping[str, Any], names: Sequence[str]) -> tuple[str, ...]:
 def _cell(figure: Mapping[str, float], seeds: int) -> str:
     spread = f" ± {figure['std']:.1f}" if seeds > 1 else ""
     return f"{figure['mean']:.2f}{spread}"
+
+
+def _about(figure: float | None) -> str:
+    return "–" if figure is None else f"~{figure:.0f}"
 
 
 def _printed(figure: float | None) -> str:
