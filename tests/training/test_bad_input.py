@@ -136,7 +136,12 @@ def test_predictions_for_some_of_the_queries_are_told(here: Path) -> None:
     note = "few: answers 1 of 6 queries; the others count as misses"
     assert json.loads(invoke(*words, "--json").stdout)["notes"] == [note]
     assert f"- {note}\n" in invoke(*words, "--format", "markdown").stdout
-    assert note in " ".join(invoke(*words, "--format", "table").stdout.split())
+    shown = " ".join(invoke(*words, "--format", "table").stdout.split())
+    assert note in shown
+    # Each kind of chance is told too, and what its spread is over.
+    drawn = "mean and standard deviation over 10 draws"
+    assert f"random: start uniform over the video, end uniform after it; {drawn}" in shown
+    assert "whole-video: all of the video few: answers" in shown
 
 
 def test_strict_refuses_them(here: Path, run: Path) -> None:

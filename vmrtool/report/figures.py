@@ -60,13 +60,13 @@ def _line(cells: Sequence[str]) -> str:
 
 def _within(title: str, document: Mapping[str, Any], names: Sequence[str]) -> FigureTable:
     rows = document["rows"]
-    told = document["notes"]
+    baselines = document["baselines"]
+    first = [row for row in rows if row["method"] in baselines]
+    told = [_protocol(row, baselines[row["method"]]) for row in first] + document["notes"]
     printed = document.get("printed")
     if printed is None:
         cells = [_row(row, names) for row in rows]
         return FigureTable(title, ("method", *names), tuple(cells), tuple(told))
-    baselines = document["baselines"]
-    first = [row for row in rows if row["method"] in baselines]
     ours = [row for row in rows if row["method"] not in baselines]
     cells = [
         (f"{row['method']} (printed)", *(_printed(row.get(name)) for name in names))
@@ -79,12 +79,17 @@ def _within(title: str, document: Mapping[str, Any], names: Sequence[str]) -> Fi
         cells.append(("blind (published)", *(_about(blind.get(name)) for name in names)))
         notes.append(f"blind (published): approximate, {blind['source']}")
     cells += [_row(row, names) for row in ours]
-    notes += [f"{row['method']}: {baselines[row['method']]}" for row in first]
     seeds = {row["seeds"] for row in ours}
     if seeds - {1}:
         count = "/".join(map(str, sorted(seeds)))
         notes.append(f"trained here: mean and standard deviation over {count} seeds")
     return FigureTable(title, ("method", *names), tuple(cells), (*notes, *told))
+
+
+def _protocol(row: Mapping[str, Any], protocol: str) -> str:
+    """What a row without a model does, and of how many draws its figures are where it is chance."""
+    draws = f"; mean and standard deviation over {row['seeds']} draws" if row["seeds"] > 1 else ""
+    return f"{row['method']}: {protocol}{draws}"
 
 
 def _searches(document: Mapping[str, Any]) -> FigureTable:
