@@ -101,7 +101,8 @@ def test_videos_without_features_are_left_out_and_counted(here: Path) -> None:
     some = write_features(here / "some.h5", lambda v, x: None if v in ("V01", "V08") else x)
     done = train("ann", some, "run")
     assert done.exit_code == 0, done.output
-    assert done.stderr.count("left out, without features: 1 video\n") == 1
+    told = "train, charades train: left out, without features: 1 video\n"
+    assert done.stderr.count("left out") == done.stderr.count(told) == 1
     config = json.loads((here / "run" / "config.json").read_text())
     counted = [config[part]["videos_without_features"] for part in ("train", "validation")]
     assert counted == [1, 0]
@@ -110,6 +111,20 @@ def test_videos_without_features_are_left_out_and_counted(here: Path) -> None:
     assert scored.exit_code == 0, scored.output
     assert json.loads(scored.stdout)["pairs"] == 4
     assert "charades test: left out, without features: 1 video\n" in scored.stderr
+
+
+def test_what_was_mended_is_told_once_and_of_validation_too(here: Path) -> None:
+    listed = here / "ann" / "charades_sta_train.txt"
+    listed.write_text(listed.read_text() + "V00 9.0 2.0##a person sits.\n")
+    row = {"vid": "V09", "query": "q", "duration": 20, "relevant_windows": [[5, 99], [9, 9]]}
+    (here / "held.jsonl").write_text(json.dumps(row) + "\n")
+    # A grid: every run has the same data.
+    done = train("ann", "full.h5", "run", "--seeds", "2", "--validation", "held.jsonl")
+    assert done.exit_code == 0, done.output
+    assert done.stderr.count("train, charades train: moments with start after end, swapped: 1") == 1
+    for fix in ("moments that end past the video's length", "moments of no length, dropped"):
+        (line,) = (line for line in done.stderr.splitlines() if fix in line)
+        assert line.startswith("validation, ") and f"held: {fix}: 1" in line.replace(".jsonl", "")
 
 
 def test_predictions_for_videos_without_features_are_left_out(here: Path, run: Path) -> None:

@@ -147,7 +147,7 @@ def train(
     from vmrtool.cli import report_error
     from vmrtool.cli.index import print_summary, run_index
     from vmrtool.cli.index_display import print_failures
-    from vmrtool.cli.train_display import TrainDisplay
+    from vmrtool.cli.train_display import TrainDisplay, show_fixes
     from vmrtool.config import find_catalog
     from vmrtool.datasets.dataset import merge, split_by_video
     from vmrtool.datasets.load import all_queries, default_stores, load_parts
@@ -227,6 +227,7 @@ def train(
     held = None
     if validation:
         held = merge(load(validation, validation_features or stores[:1], use="validation"))
+    show_fixes(console, whole, held)
     given = None
     if glove is not None:
         known = [name for names in (dataset, validation or []) for name in names]
