@@ -162,6 +162,7 @@ def eval(
     )
     from vmrtool.datasets.named import NAMED
     from vmrtool.datasets.prior import fit_prior
+    from vmrtool.datasets.samples import fix_lines
     from vmrtool.errors import UsageError
     from vmrtool.evaluation.calibration import draw_calibration
     from vmrtool.evaluation.cases import videos_in, write_cases
@@ -217,8 +218,8 @@ def eval(
         if part.missing:
             count = len(part.missing)
             say(f"{part.name}: left out, without features: {count} video{'s' * (count != 1)}")
-        for kind, count in part.fixes.items():
-            say(f"{part.name}: {kind}: {count}")
+        for line in fix_lines(part.fixes):
+            say(f"{part.name}: {line}")
     samples = [sample for part in parts for sample in part.samples]
     at_hand = videos_in(videos, samples) if videos is not None else None
     priors = [contestant.prior for contestant in contestants if contestant.prior]
