@@ -78,7 +78,9 @@ def eval(
     ] = None,
     per_query: Annotated[
         Path | None,
-        typer.Option(metavar="FILE", help="Write every method's figures of every query as JSONL."),
+        typer.Option(
+            metavar="FILE", help="Write every method's figures and moments of every query as JSONL."
+        ),
     ] = None,
     cases: Annotated[
         int,
@@ -169,6 +171,7 @@ def eval(
     from vmrtool.evaluation.evaluate import evaluate, load_contestant
     from vmrtool.evaluation.experiment import find_experiment
     from vmrtool.evaluation.groups import BREAKDOWNS
+    from vmrtool.evaluation.metrics import truths_of
     from vmrtool.evaluation.predictions import write_predictions
     from vmrtool.evaluation.printed import PRINTED
     from vmrtool.evaluation.rows import write_per_query
@@ -250,7 +253,8 @@ def eval(
     if save_predictions is not None:
         write_predictions(save_predictions, samples, result.answers[0])
     if per_query is not None:
-        write_per_query(per_query, samples, result.rows)
+        truths = truths_of(samples, truth)
+        write_per_query(per_query, samples, result.rows, truths=truths, answers=result.answers)
     failed: tuple[tuple[Path, str], ...] = ()
     if out is not None:
         with _progress(console, min(cases, len(samples)), "drawing") as progress:
