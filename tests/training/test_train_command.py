@@ -231,6 +231,7 @@ def test_a_grid_does_not_stand_still_over_one_run(
     (failed,) = document["failed"]
     assert Path(failed["folder"]) == (tmp_path / "runs" / "mha" / "seed-0").resolve()
     assert "the loss is not finite in epoch 1" in failed["error"]
+    assert failed["remedy"].endswith("no epoch was finished, so no model is kept")
     assert "not finite" in told.stderr
 
 
