@@ -108,6 +108,8 @@ def test_the_table(odd: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     [text] = shown
     for words in (
         "queries", "reversed", "no features", "moments with start after end, swapped: 1",
+        "moments that end past the video's length: 1 (cut to the video for training; scores use "
+        "them as published, unless --truth clipped)",
         "features of 1 videos, 7 snippets, width 5", "without: B",
     ):  # fmt: skip
         assert words in text

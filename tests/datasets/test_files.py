@@ -91,10 +91,11 @@ def test_times_that_extract_wrote_beside(tmp_path: Path) -> None:
         np.testing.assert_allclose(get(tmp_path).cells, evenly)
 
 
-def test_hdf5_files_of_extract(tmp_path: Path) -> None:
+@pytest.mark.parametrize("suffix", ["h5", "hdf5"])
+def test_hdf5_files_of_extract(suffix: str, tmp_path: Path) -> None:
     values, cells = np.arange(6.0).reshape(3, 2), [[0.0, 2.0], [2.0, 3.0], [3.0, 7.5]]
     (tmp_path / "deeper").mkdir()
-    with h5py.File(tmp_path / "deeper" / "a.h5", "w") as file:
+    with h5py.File(tmp_path / "deeper" / f"a.{suffix}", "w") as file:
         file["features"], file["seen"], file["cells"] = values, cells, cells
     with h5py.File(tmp_path / "many.h5", "w") as file:
         file["a"] = values
@@ -104,7 +105,7 @@ def test_hdf5_files_of_extract(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="has no array `features`"):
         get(tmp_path, "many")
     np.save(tmp_path / "a.npy", values)
-    with pytest.raises(DataError, match=r"'a' are in .*a\.npy and .*a\.h5"):
+    with pytest.raises(DataError, match=r"'a' are in .*a\.npy and .*a\.h"):
         get(tmp_path)
 
 

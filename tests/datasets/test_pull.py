@@ -388,14 +388,16 @@ def test_train_and_eval_need_no_further_options(
     public.record(i3d__zip=zipped({f"{v}.npy": array(v) for v in "ABC"}))
     run("pull", "charades", "--features")
     small = ("dim=8", "retrieval_dim=4")
-    words = ["train", "--dataset", "charades", "--out", "run", "--epochs", "1", "--device", "cpu"]
+    words = ["train", "--dataset", "charades", "--epochs", "1", "--device", "cpu"]
     words += [word for name in small for word in ("--set", f"network.{name}")]
     words += ["--set", "training.validation_share=0"]
     trained = CliRunner().invoke(app, words)
     assert trained.exit_code == 0, trained.output
+    assert "run folder runs/charades: --out names another" in trained.stderr
+    assert json.loads(trained.stdout)["out"] == str(tmp_path / "runs" / "charades")
     assert "1 with vectors of glove.840B.300d.safetensors" in trained.stderr
     scored = CliRunner().invoke(
-        app, ["eval", "--dataset", "charades", "--model", "run", "--device", "cpu"]
+        app, ["eval", "--dataset", "charades", "--model", "runs/charades", "--device", "cpu"]
     )
     assert scored.exit_code == 0, scored.output
     told = json.loads(scored.stdout)

@@ -90,8 +90,8 @@ def test_eval_prints_the_documented_json(
     assert result.exit_code == 0, result.output
     document = json.loads(result.stdout)
     assert list(document) == [
-        "schema", "dataset", "split", "truth", "pairs", "rows", "baselines", "hit", "calibration",
-        "breakdown",
+        "schema", "dataset", "split", "truth", "pairs", "rows", "baselines", "notes", "hit",
+        "calibration", "breakdown",
     ]  # fmt: skip
     assert document["schema"] == "vmrtool.eval/1"
     assert (document["truth"], document["pairs"], document["hit"]) == ("raw", 36, "event")

@@ -33,9 +33,15 @@ def test_joining_data_sets() -> None:
 
 def test_every_query_has_its_line(tmp_path: Path) -> None:
     samples = [Sample(k, f"v{k}", "q", ((0.0, 1.0),), 9.0) for k in range(3)]
-    write_per_query(tmp_path / "each.jsonl", samples, [ROW])
+    truths = [sample.windows for sample in samples]
+    answers = [[[(k, k + 2.0, 0.5)] for k in range(3)]]
+    chance = Row("random", ROW.runs)
+    path = tmp_path / "each.jsonl"
+    write_per_query(path, samples, [ROW, chance], truths=truths, answers=answers)
     lines = [json.loads(line) for line in (tmp_path / "each.jsonl").read_text().splitlines()]
-    assert [line["mIoU"] for line in lines] == [15.0, 30.0, 75.0]
+    assert [line["mIoU"] for line in lines] == [15.0, 30.0, 75.0] * 2
+    assert lines[2]["truth"] == [[0.0, 1.0]] and lines[2]["moments"] == [[2, 4.0, 0.5]]
+    assert lines[5]["moments"] is None  # each draw of chance has its own
     assert lines[2]["vid"] == "v2"
 
 

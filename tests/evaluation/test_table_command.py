@@ -80,7 +80,10 @@ def test_on_a_terminal_and_as_markdown(
     assert lines[0] == "charades test: 12 queries, raw truth"
     table = [line.strip("| ").split(" | ") for line in lines if line.startswith("| ")]
     names = [f"{name} (printed)" for name in PAPERS]
-    assert [row[0] for row in table[2:]] == [*names, "prior", *CHANCE, "whole-video", *OURS]
+    about = "blind (published)"
+    assert [row[0] for row in table[2:]] == [*names, "prior", *CHANCE, "whole-video", about, *OURS]
+    assert table[-6][:5] == [about, "~42", "~28", "~12", "–"] and OURS[0] == "blind"
+    assert any(line.startswith(f"- {about}: approximate, Otani et al. 2020") for line in lines)
     assert table[2 + 8][:5] == ["CI-MHA (printed)", "69.87", "54.68", "35.27", "–"]
     row = next(row for row in document["rows"] if row["method"] == "ci-mha")
     mean, spread = (row["mIoU"][key] for key in ("mean", "std"))

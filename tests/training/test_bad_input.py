@@ -101,7 +101,8 @@ def test_videos_without_features_are_left_out_and_counted(here: Path) -> None:
     some = write_features(here / "some.h5", lambda v, x: None if v in ("V01", "V08") else x)
     done = train("ann", some, "run")
     assert done.exit_code == 0, done.output
-    assert done.stderr.count("left out, without features: 1 video\n") == 1
+    told = "train, charades train: left out, without features: 1 video\n"
+    assert done.stderr.count("left out") == done.stderr.count(told) == 1
     config = json.loads((here / "run" / "config.json").read_text())
     counted = [config[part]["videos_without_features"] for part in ("train", "validation")]
     assert counted == [1, 0]
@@ -110,6 +111,52 @@ def test_videos_without_features_are_left_out_and_counted(here: Path) -> None:
     assert scored.exit_code == 0, scored.output
     assert json.loads(scored.stdout)["pairs"] == 4
     assert "charades test: left out, without features: 1 video\n" in scored.stderr
+
+
+def test_what_was_mended_is_told_once_and_of_validation_too(here: Path) -> None:
+    listed = here / "ann" / "charades_sta_train.txt"
+    listed.write_text(listed.read_text() + "V00 9.0 2.0##a person sits.\n")
+    row = {"vid": "V09", "query": "q", "duration": 20, "relevant_windows": [[5, 99], [9, 9]]}
+    (here / "held.jsonl").write_text(json.dumps(row) + "\n")
+    # A grid: every run has the same data.
+    done = train("ann", "full.h5", "run", "--seeds", "2", "--validation", "held.jsonl")
+    assert done.exit_code == 0, done.output
+    assert done.stderr.count("train, charades train: moments with start after end, swapped: 1") == 1
+    for fix in ("moments that end past the video's length", "moments of no length, dropped"):
+        (line,) = (line for line in done.stderr.splitlines() if fix in line)
+        assert line.startswith("validation, ") and f"held: {fix}: 1" in line.replace(".jsonl", "")
+
+
+def test_predictions_for_videos_without_features_are_left_out(here: Path, run: Path) -> None:
+    some = write_features(here / "some.h5", lambda v, x: None if v == "V08" else x)
+    lines = [
+        {"qid": qid, "vid": VIDS[7 + qid // 2], "pred_relevant_windows": [[0, 9]]}
+        for qid in range(6)
+    ]
+    (here / "theirs.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    scored = evaluate(some, run, "--predictions", "theirs.jsonl", "--json")
+    assert scored.exit_code == 0, scored.output
+    told = json.loads(scored.stdout)
+    assert told["pairs"] == 4
+    assert told["notes"] == ["theirs: left out, their videos have no features: 2 predictions"]
+    (theirs,) = (row for row in told["rows"] if row["method"] == "theirs")
+    # Of (1, 7) and (9, 15) of each video, (0, 9) overlaps the first by 6 of 9 seconds.
+    assert theirs["R@1_IoU0.5"]["mean"] == 50
+
+
+def test_predictions_for_some_of_the_queries_are_told(here: Path) -> None:
+    line = {"qid": 0, "vid": "V07", "pred_relevant_windows": [[1, 7]]}
+    (here / "few.jsonl").write_text(json.dumps(line) + "\n")
+    words = ("eval", "--dataset", "charades", "--annotations", "ann", "--predictions", "few.jsonl")
+    note = "few: answers 1 of 6 queries; the others count as misses"
+    assert json.loads(invoke(*words, "--json").stdout)["notes"] == [note]
+    assert f"- {note}\n" in invoke(*words, "--format", "markdown").stdout
+    shown = " ".join(invoke(*words, "--format", "table").stdout.split())
+    assert note in shown
+    # Each kind of chance is told too, and what its spread is over.
+    drawn = "mean and standard deviation over 10 draws"
+    assert f"random: start uniform over the video, end uniform after it; {drawn}" in shown
+    assert "whole-video: all of the video few: answers" in shown
 
 
 def test_strict_refuses_them(here: Path, run: Path) -> None:

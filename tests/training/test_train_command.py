@@ -113,6 +113,25 @@ def test_a_train_result_names_its_runs(charades: list[str], tmp_path: Path) -> N
     assert [run["seed"] for run in json.loads(told.stdout)["runs"]] == [0]
 
 
+def test_the_run_folder_is_named_after_the_data_set(
+    archive: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    name = Path(archive[1]).resolve().parent.name
+    assert Path(archive[1]).name == "queries.jsonl"  # says nothing: the folder's name does
+    told = train(*archive)
+    assert told.exit_code == 0, told.output
+    assert f"run folder runs/{name}: --out names another" in told.stderr
+    assert Path("runs", name, "result.json").is_file()
+    again = train(*archive)
+    assert again.exit_code == 2, again.output
+    assert f"runs/{name} already holds a run" in again.stderr
+    shutil.copy(archive[1], "kitchen.jsonl")
+    told = train("--dataset", "kitchen.jsonl", *archive[2:])
+    assert told.exit_code == 0, told.output
+    assert Path("runs", "kitchen", "result.json").is_file()
+
+
 def _plain(folder: Path) -> Path:
     path = folder / "plain.toml"
     path.write_text("")
@@ -212,6 +231,7 @@ def test_a_grid_does_not_stand_still_over_one_run(
     (failed,) = document["failed"]
     assert Path(failed["folder"]) == (tmp_path / "runs" / "mha" / "seed-0").resolve()
     assert "the loss is not finite in epoch 1" in failed["error"]
+    assert failed["remedy"].endswith("no epoch was finished, so no model is kept")
     assert "not finite" in told.stderr
 
 

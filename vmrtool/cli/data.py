@@ -214,6 +214,8 @@ def _print(told: dict[str, Any], out: Console) -> None:
     from rich import box
     from rich.table import Table
 
+    from vmrtool.datasets.samples import fix_lines
+
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     names = ("queries", "videos", "reversed", "overlong", "dropped")
     for name in ("split", *names, "no features"):
@@ -228,8 +230,8 @@ def _print(told: dict[str, Any], out: Console) -> None:
     out.print(table)
     for row in told["splits"]:
         where = f"{row['split']}: " if row["split"] else ""
-        for kind, count in row["fixes"].items():
-            out.print(f"{where}{kind}: {count:,}", markup=False)
+        for line in fix_lines(row["fixes"]):
+            out.print(f"{where}{line}", markup=False, soft_wrap=True)
         found = row["features"]
         if found is None:
             continue

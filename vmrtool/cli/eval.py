@@ -13,9 +13,13 @@ from vmrtool.cli import completion
 from vmrtool.cli.console import message_console
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
 
     from rich.console import Console
+
+    from vmrtool.datasets.dataset import Dataset
+    from vmrtool.datasets.samples import Sample
+    from vmrtool.evaluation.metrics import Prediction
 
 
 def eval(
@@ -74,7 +78,9 @@ def eval(
     ] = None,
     per_query: Annotated[
         Path | None,
-        typer.Option(metavar="FILE", help="Write every method's figures of every query as JSONL."),
+        typer.Option(
+            metavar="FILE", help="Write every method's figures and moments of every query as JSONL."
+        ),
     ] = None,
     cases: Annotated[
         int,
@@ -158,13 +164,15 @@ def eval(
     )
     from vmrtool.datasets.named import NAMED
     from vmrtool.datasets.prior import fit_prior
+    from vmrtool.datasets.samples import fix_lines
     from vmrtool.errors import UsageError
     from vmrtool.evaluation.calibration import draw_calibration
     from vmrtool.evaluation.cases import videos_in, write_cases
     from vmrtool.evaluation.evaluate import evaluate, load_contestant
     from vmrtool.evaluation.experiment import find_experiment
     from vmrtool.evaluation.groups import BREAKDOWNS
-    from vmrtool.evaluation.predictions import read_predictions, write_predictions
+    from vmrtool.evaluation.metrics import truths_of
+    from vmrtool.evaluation.predictions import write_predictions
     from vmrtool.evaluation.printed import PRINTED
     from vmrtool.evaluation.rows import write_per_query
     from vmrtool.evaluation.searches import WAYS, compare_searches
@@ -200,6 +208,7 @@ def eval(
             say(f"{table}: left out, not finished: {experiment.unfinished} runs")
     if not dataset:
         raise UsageError("no data set to score on", remedy="name one: --dataset NAME|FILE")
+    read = partial(read_annotations, annotations=annotations, split=split, use="test")
     if contestants:
         say(f"device {chosen} ({reason})")
         stores = features or default_stores(dataset)
@@ -207,29 +216,33 @@ def eval(
             dataset, stores, use="test", annotations=annotations, split=split, strict=strict
         )
     else:
-        read = partial(read_annotations, annotations=annotations, split=split, use="test")
         parts = [without_features(read(name)) for name in dataset]
     for part in parts:
         if part.missing:
             count = len(part.missing)
             say(f"{part.name}: left out, without features: {count} video{'s' * (count != 1)}")
-        for kind, count in part.fixes.items():
-            say(f"{part.name}: {kind}: {count}")
+        for line in fix_lines(part.fixes):
+            say(f"{part.name}: {line}")
     samples = [sample for part in parts for sample in part.samples]
     at_hand = videos_in(videos, samples) if videos is not None else None
     priors = [contestant.prior for contestant in contestants if contestant.prior]
     if train_dataset or (not priors and dataset[0] in NAMED):
         names = train_dataset or dataset[:1]
-        read = partial(read_annotations, annotations=annotations, use="train")
-        priors = [fit_prior([sample for name in names for sample in read(name).samples])]
+        read_train = partial(read_annotations, annotations=annotations, use="train")
+        priors = [fit_prior([sample for name in names for sample in read_train(name).samples])]
     if not priors:
         say("no prior: give --train-dataset to have it")
+    others: list[tuple[str, list[Prediction]]] = []
+    notes: list[str] = []
+    if predictions:
+        annotated = [read(name).samples for name in dataset]
+        others, notes = _read_others(predictions, parts, annotated)
     asked = len(samples) * sum(len(c.models) for c in contestants) * (2 if corpus else 1)
     with _progress(console, asked) as progress:
         result = evaluate(
             parts,
             contestants,
-            others=[(path.stem, read_predictions(path, samples)) for path in predictions or []],
+            others=others,
             prior=priors[0] if priors else None,
             truth=truth,
             zeroed=blind,
@@ -240,7 +253,8 @@ def eval(
     if save_predictions is not None:
         write_predictions(save_predictions, samples, result.answers[0])
     if per_query is not None:
-        write_per_query(per_query, samples, result.rows)
+        truths = truths_of(samples, truth)
+        write_per_query(per_query, samples, result.rows, truths=truths, answers=result.answers)
     failed: tuple[tuple[Path, str], ...] = ()
     if out is not None:
         with _progress(console, min(cases, len(samples)), "drawing") as progress:
@@ -262,6 +276,7 @@ def eval(
         corpus=corpus,
         by=by,
         printed=PRINTED.get(dataset[0]) if named else None,
+        notes=notes,
     )
     if searches:
         asked = WAYS * sum(min(len(part), corpus_queries or len(part)) for part in parts)
@@ -286,6 +301,43 @@ def eval(
         say(f"no key frames: {why}")
     if failed:
         raise typer.Exit(1)
+
+
+def _read_others(
+    paths: list[Path], parts: Sequence[Dataset], annotated: list[Sequence[Sample]]
+) -> tuple[list[tuple[str, list[Prediction]]], list[str]]:
+    """Others' predictions for the queries that are scored, each with its file's name; and notes.
+
+    They are matched to every annotated query of a part, for a file may well answer those whose
+    videos have no features here; these are then left out and counted.
+
+    Raises:
+        DataError: see `read_predictions`.
+    """
+    from vmrtool.evaluation.predictions import read_predictions
+
+    every = [sample for samples in annotated for sample in samples]
+    scored = [
+        sample.vid not in part.missing
+        for part, samples in zip(parts, annotated, strict=True)
+        for sample in samples
+    ]
+    others, notes = [], []
+    for path in paths:
+        found = list(zip(scored, read_predictions(path, every), strict=True))
+        answers = [moments for kept, moments in found if kept]
+        others.append((path.stem, answers))
+        if (answered := sum(map(bool, answers))) < len(answers):
+            notes.append(
+                f"{path.stem}: answers {answered:,} of {len(answers):,} queries; "
+                "the others count as misses"
+            )
+        if left_out := sum(bool(moments) for kept, moments in found if not kept):
+            notes.append(
+                f"{path.stem}: left out, their videos have no features: {left_out:,} "
+                f"prediction{'s' * (left_out != 1)}"
+            )
+    return others, notes
 
 
 def _check_cases(cases: int, out: Path | None, videos: Path | None, answered: bool) -> None:

@@ -26,7 +26,15 @@ def train(
             autocompletion=completion.datasets,
         ),
     ],
-    out: Annotated[Path, typer.Option("--out", metavar="RUN", help="Run folder to write.")],
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            "--out",
+            metavar="RUN",
+            help="Run folder to write.",
+            show_default="runs/NAME, after the data set",
+        ),
+    ] = None,
     features: Annotated[
         list[Path] | None,
         typer.Option(
@@ -139,7 +147,7 @@ def train(
     from vmrtool.cli import report_error
     from vmrtool.cli.index import print_summary, run_index
     from vmrtool.cli.index_display import print_failures
-    from vmrtool.cli.train_display import TrainDisplay
+    from vmrtool.cli.train_display import TrainDisplay, show_fixes
     from vmrtool.config import find_catalog
     from vmrtool.datasets.dataset import merge, split_by_video
     from vmrtool.datasets.load import all_queries, default_stores, load_parts
@@ -166,6 +174,9 @@ def train(
     rank, world = number_of_process()
     console = message_console()
     console.quiet = console.quiet or rank > 0
+    if out is None:
+        out = _default_out(dataset)
+        console.print(f"run folder {out}: --out names another", markup=False, soft_wrap=True)
     changes = [] if glove is None else ["network.query_encoder=glove"]
     if text_model is not None:
         if glove is not None:
@@ -216,6 +227,7 @@ def train(
     held = None
     if validation:
         held = merge(load(validation, validation_features or stores[:1], use="validation"))
+    show_fixes(console, whole, held)
     given = None
     if glove is not None:
         known = [name for names in (dataset, validation or []) for name in names]
@@ -284,6 +296,18 @@ def train(
             )
     if failed or failed_videos:
         raise typer.Exit(1)
+
+
+def _default_out(datasets: list[str]) -> Path:
+    """runs/NAME: the data sets' names, or their files' without the suffix.
+
+    A file `queries.jsonl`, as the tool's own archives have, is named after its folder.
+    """
+    names = []
+    for dataset in datasets:
+        path = Path(dataset).resolve()
+        names.append(path.parent.name if path.stem == "queries" else path.stem)
+    return Path("runs", "+".join(names))
 
 
 def _as_json(cell: Cell, result: TrainingResult) -> dict[str, Any]:

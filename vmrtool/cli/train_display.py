@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from vmrtool.datasets.dataset import Dataset
     from vmrtool.training.loop import EpochReport, StartReport, StepReport
 
 
@@ -60,7 +61,7 @@ class TrainDisplay:
         )
 
     def _show_start(self, event: StartReport) -> None:
-        """The effective configuration, and once what was mended in the data."""
+        """The effective configuration."""
         config = event.config
         for name in ("train", "validation"):
             data = config[name]
@@ -69,11 +70,6 @@ class TrainDisplay:
             self._line(
                 f"{name}: {data['name']}, {data['queries']} queries, {data['videos']} videos"
             )
-            if data["videos_without_features"]:
-                count = data["videos_without_features"]
-                self._line(f"  left out, without features: {count} video{'s' * (count != 1)}")
-        for kind, count in config["train"]["fixes"].items():
-            self._line(f"  {kind}: {count}")
         words = config["words"]
         reader = config["settings"]["network"]["text_model"]
         self._line(
@@ -92,6 +88,26 @@ class TrainDisplay:
 
     def _line(self, text: str) -> None:
         self._console.print(text, markup=False, soft_wrap=True)
+
+
+def show_fixes(console: Console, train: Dataset, validation: Dataset | None) -> None:
+    """What was mended in the data and left out of it: once, however many runs it is for.
+
+    Args:
+        console: where to.
+        train: all that is trained on, before a share is set aside.
+        validation: queries that are given for validation, if any.
+    """
+    from vmrtool.datasets.samples import fix_lines
+
+    for use, data in (("train", train), ("validation", validation)):
+        if data is None:
+            continue
+        lines = fix_lines(data.fixes)
+        if count := len(data.missing):
+            lines.append(f"left out, without features: {count} video{'s' * (count != 1)}")
+        for line in lines:
+            console.print(f"{use}, {data.name}: {line}", markup=False, soft_wrap=True)
 
 
 def _told(figures: dict[str, float], digits: int = 1) -> str:

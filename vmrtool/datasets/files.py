@@ -2,7 +2,8 @@
 
 HDF5: `/VIDEO` (snippets, dim), or `/VIDEO/c3d_features` as in ActivityNet's public file.
 Folder, with folders inside it or not: VIDEO.npy, VIDEO.npz (one array), VIDEO.pt (a tensor; pickled
-objects are refused) or VIDEO.h5 (an array `features`, and `cells` where its times are known).
+objects are refused) or VIDEO.h5 or .hdf5 (an array `features`, and `cells` where its times are
+known).
 
 Times: an array's attribute `cells`, (snippets, 2) seconds, says what each snippet stands for. Else,
 where the array's, its group's or the file's attribute `snippet_seconds` says how far snippets are
@@ -30,7 +31,8 @@ from vmrtool.datasets.stores import CatalogStore, FeatureStore, StoredVideo
 from vmrtool.errors import DataError
 from vmrtool.hdf5 import item_of
 
-_SUFFIXES = (".npy", ".npz", ".pt", ".h5")
+_HDF5 = (".h5", ".hdf5")
+_SUFFIXES = (".npy", ".npz", ".pt", *_HDF5)
 _INNER = "c3d_features"
 _EXTRACTED = "vmrtool.features/1"
 
@@ -193,7 +195,7 @@ def _cells_beside(path: Path, snippets: int) -> NDArray[np.float64] | None:
 
 def _read(path: Path) -> tuple[NDArray[Any], Any]:
     """The one array of a feature file, and its cells where the file says them, else None."""
-    if path.suffix == ".h5":
+    if path.suffix in _HDF5:
         with h5py.File(path, "r") as file:
             array, cells = item_of(file, "features"), item_of(file, "cells")
             if not isinstance(array, h5py.Dataset):

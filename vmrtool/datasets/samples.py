@@ -1,6 +1,6 @@
 """What every data set is made of: a sentence, a video and the moments the sentence describes."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -12,6 +12,18 @@ PAST_END = "moments that end past the video's length"
 DROPPED = "moments that end before they start, dropped"
 EMPTY = "moments of no length, dropped"
 LEFT_OUT = "queries without a moment, left out"
+
+_DONE = {
+    PAST_END: "cut to the video for training; scores use them as published, unless --truth clipped"
+}
+
+
+def fix_lines(fixes: Mapping[str, int]) -> list[str]:
+    """What is amiss, how often, and what is done about it where the name does not say it."""
+    return [
+        f"{kind}: {count:,}" + (f" ({_DONE[kind]})" if kind in _DONE else "")
+        for kind, count in fixes.items()
+    ]
 
 
 @dataclass(frozen=True)

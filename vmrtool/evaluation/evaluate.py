@@ -125,6 +125,7 @@ class Evaluation:
         by: str | None = None,
         split: str | None = None,
         printed: PrintedTable | None = None,
+        notes: Sequence[str] = (),
     ) -> dict[str, Any]:
         """The document `vmrtool.eval/1`.
 
@@ -135,6 +136,7 @@ class Evaluation:
             by: a way of `BREAKDOWNS` to divide the queries; adds each group's figures.
             split: the split of a named data set.
             printed: the paper's table to stand beside.
+            notes: what else a reader must know to judge the figures.
         """
         samples = [sample for part in parts for sample in part.samples]
         document: dict[str, Any] = {
@@ -147,6 +149,7 @@ class Evaluation:
             "baselines": {
                 row.method: PROTOCOLS[row.method] for row in self.rows if row.method in PROTOCOLS
             },
+            "notes": list(notes),
         }
         if printed is not None:
             document["printed"] = printed.to_json()

@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from vmrtool.datasets.samples import Sample
+from vmrtool.datasets.samples import Sample, Window
+from vmrtool.evaluation.metrics import Prediction
 
 Figures = dict[str, NDArray[np.float64]]
 """Name of a figure -> its value for every query (Q,), in percent."""
@@ -74,11 +75,28 @@ def breakdown(rows: Sequence[Row], groups: Sequence[tuple[int, str]]) -> list[di
     ]
 
 
-def write_per_query(path: Path, samples: Sequence[Sample], rows: Sequence[Row]) -> None:
-    """Writes one JSON line a query and row: its figures, each the mean over the row's seeds."""
+def write_per_query(
+    path: Path,
+    samples: Sequence[Sample],
+    rows: Sequence[Row],
+    *,
+    truths: Sequence[Sequence[Window]],
+    answers: Sequence[Sequence[Prediction]] = (),
+) -> None:
+    """Writes one JSON line a query and row: its figures, each the mean over the row's seeds.
+
+    Args:
+        path: the file.
+        samples: (Q,) the queries.
+        rows: the rows, each with figures for every query.
+        truths: (Q,) the true moments that were scored against, in seconds.
+        answers: of the first rows, the first seed's moments of every query, best first; the rows
+            after them are baselines.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("w", encoding="utf-8") as lines:
-        for row in rows:
+        for number, row in enumerate(rows):
+            answered = answers[number] if number < len(answers) else None
             means = {name: np.mean([run[name] for run in row.runs], axis=0) for name in row.runs[0]}
             for index, sample in enumerate(samples):
                 figures = {name: float(values[index]) for name, values in means.items()}
@@ -87,6 +105,8 @@ def write_per_query(path: Path, samples: Sequence[Sample], rows: Sequence[Row]) 
                     "qid": sample.qid,
                     "vid": sample.vid,
                     "query": sample.query,
+                    "truth": truths[index],
+                    "moments": None if answered is None else answered[index],
                     **figures,
                 }
                 lines.write(json.dumps(line, ensure_ascii=False) + "\n")

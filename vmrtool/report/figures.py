@@ -60,25 +60,36 @@ def _line(cells: Sequence[str]) -> str:
 
 def _within(title: str, document: Mapping[str, Any], names: Sequence[str]) -> FigureTable:
     rows = document["rows"]
+    baselines = document["baselines"]
+    first = [row for row in rows if row["method"] in baselines]
+    told = [_protocol(row, baselines[row["method"]]) for row in first] + document["notes"]
     printed = document.get("printed")
     if printed is None:
         cells = [_row(row, names) for row in rows]
-        return FigureTable(title, ("method", *names), tuple(cells))
-    baselines = document["baselines"]
-    first = [row for row in rows if row["method"] in baselines]
+        return FigureTable(title, ("method", *names), tuple(cells), tuple(told))
     ours = [row for row in rows if row["method"] not in baselines]
     cells = [
         (f"{row['method']} (printed)", *(_printed(row.get(name)) for name in names))
         for row in printed["rows"]
     ]
-    cells += [_row(row, names) for row in (*first, *ours)]
+    cells += [_row(row, names) for row in first]
     notes = [f"printed: {printed['source']}; {printed['note']}"]
-    notes += [f"{row['method']}: {baselines[row['method']]}" for row in first]
+    if blind := printed["blind"]:
+        # The blind twin is the first of ours: the two stand side by side.
+        cells.append(("blind (published)", *(_about(blind.get(name)) for name in names)))
+        notes.append(f"blind (published): approximate, {blind['source']}")
+    cells += [_row(row, names) for row in ours]
     seeds = {row["seeds"] for row in ours}
     if seeds - {1}:
         count = "/".join(map(str, sorted(seeds)))
         notes.append(f"trained here: mean and standard deviation over {count} seeds")
-    return FigureTable(title, ("method", *names), tuple(cells), tuple(notes))
+    return FigureTable(title, ("method", *names), tuple(cells), (*notes, *told))
+
+
+def _protocol(row: Mapping[str, Any], protocol: str) -> str:
+    """What a row without a model does, and of how many draws its figures are where it is chance."""
+    draws = f"; mean and standard deviation over {row['seeds']} draws" if row["seeds"] > 1 else ""
+    return f"{row['method']}: {protocol}{draws}"
 
 
 def _searches(document: Mapping[str, Any]) -> FigureTable:
@@ -103,6 +114,10 @@ def _row(row: Mapping[str, Any], names: Sequence[str]) -> tuple[str, ...]:
 def _cell(figure: Mapping[str, float], seeds: int) -> str:
     spread = f" ± {figure['std']:.1f}" if seeds > 1 else ""
     return f"{figure['mean']:.2f}{spread}"
+
+
+def _about(figure: float | None) -> str:
+    return "–" if figure is None else f"~{figure:.0f}"
 
 
 def _printed(figure: float | None) -> str:

@@ -233,11 +233,15 @@ class TrainingRun:
         """Ends the run over a loss that is not a number."""
         parts = ", ".join(f"{name} {value}" for name, value in values.items())
         qids = ", ".join(map(str, batch.qids[:8])) + (" …" if len(batch.qids) > 8 else "")
+        kept = (
+            f"the last epoch is kept in {self._folder.path}"
+            if self._at.epoch
+            else "no epoch was finished, so no model is kept"
+        )
         raise DivergedError(
             f"the loss is not finite in epoch {self._at.epoch + 1}, batch {batch.index + 1} of "
             f"{self._batches.n_batches} (queries {qids}): {parts}",
-            remedy="lower training.lr or set training.clip; the last epoch is kept in "
-            f"{self._folder.path}",
+            remedy=f"lower training.lr or set training.clip; {kept}",
         )
 
     def _end_epoch(self, events: EventLog | None) -> None:
