@@ -270,8 +270,8 @@ def _vocabulary(dataset: Dataset, settings: RunSettings, given: GivenVectors | N
 def _extractor(dataset: Dataset, settings: RunSettings) -> ExtractorSpec:
     """How the features were made; refuses those of another extractor than the recipe's.
 
-    Features that do not say it are taken for the recipe's, unless their width is not its backbone's:
-    then they are "features", which no backbone's are taken for.
+    Features that do not say it are taken for the recipe's backbone's if they are as wide; else they
+    are "features", which fit no backbone.
 
     Raises:
         DataError: the catalog's backbone or settings are not those of the recipe.
