@@ -304,7 +304,7 @@ def eval(
 
 
 def _read_others(
-    paths: list[Path], parts: Sequence[Dataset], annotated: list[Sequence[Sample]]
+    paths: list[Path], parts: Sequence[Dataset], annotated: Sequence[Sequence[Sample]]
 ) -> tuple[list[tuple[str, list[Prediction]]], list[str]]:
     """Others' predictions for the queries that are scored, each with its file's name; and notes.
 
