@@ -40,7 +40,7 @@ def fields_of(name: str) -> set[str]:
             walk(schema["items"], f"{path}[]")
         # Fields named by figures stand as one.
         more = schema.get("additionalProperties")
-        if isinstance(more, dict) and path.endswith(("rows[]", "searches[]")):
+        if isinstance(more, dict) and path.endswith(("rows[]", "searches[]", ".blind")):
             found.add(f"{path}.FIGURE")
             walk(more, f"{path}.FIGURE")
 
