@@ -101,8 +101,8 @@ def test_on_a_terminal_and_as_markdown(
 def test_other_queries_have_no_printed_rows(runs: Path, tmp_path: Path) -> None:
     queries, features = write_archive(tmp_path / "other", videos=2, seed=5)
     told = invoke("eval", "--table", runs, "--dataset", queries, "--features", features, "--json")
-    # Features of another backbone than the recipe's.
-    assert told.exit_code == 3 and "backbone i3d, not synthetic" in told.stderr
+    # Features of another make than those trained on, which do not say theirs.
+    assert told.exit_code == 3 and "backbone features, not synthetic" in told.stderr
 
 
 def test_runs_that_are_not_finished_are_left_out(runs: Path, tmp_path: Path) -> None:
