@@ -22,7 +22,7 @@ from vmrtool.search.merging import Candidate, merge
 from vmrtool.search.pooling import Load, pool_contents
 from vmrtool.search.table import Table, by_time, tabulate
 
-NMS_IOU = 0.1  # of moments of a video that overlap more, the best is kept
+SEARCH_NMS_IOU = 0.1  # of moments of a video that overlap more, a search keeps the best
 _AT_ONCE = 64  # windows in memory while queries are answered
 
 
@@ -153,13 +153,13 @@ class Archive:
         if among is None:
             shortlists = self._index.shortlists(vectors, shortlist, self._allowed(only))
         else:
+            number_of = {
+                content: video
+                for video, content in enumerate(self.contents)
+                if only is None or content in only
+            }
             shortlists = [
-                [
-                    video
-                    for video, content in enumerate(self.contents)
-                    if content in chosen and (only is None or content in only)
-                ]
-                for chosen in among
+                sorted(number_of[c] for c in chosen if c in number_of) for chosen in among
             ]
         looked_into = [
             {video: self._index.best_windows(vector, video, windows_per_video) for video in videos}
@@ -173,7 +173,7 @@ class Archive:
                     [self._table.tiles[video][number] for number in numbers],
                     [found[video, number, query] for number in numbers],
                     top=per_video,
-                    nms_iou=NMS_IOU,
+                    nms_iou=SEARCH_NMS_IOU,
                 )
                 for video, numbers in videos.items()
             }
@@ -202,7 +202,7 @@ class Archive:
                 for video, number in some
             ]
             pairs = [(at, query) for at, place in enumerate(some) for query in queries_of[place]]
-            candidates = ground_windows(model, windows, asked, pairs, nms_iou=NMS_IOU)
+            candidates = ground_windows(model, windows, asked, pairs, nms_iou=SEARCH_NMS_IOU)
             for (at, query), of_pair in zip(pairs, candidates, strict=True):
                 found[*some[at], query] = of_pair
         return found
@@ -237,5 +237,5 @@ class Archive:
                         score=(1.0 + float(cosine)) / 2,
                     )
                 )
-            moments[content] = merge([(0, 0)], [found], top=per_video, nms_iou=NMS_IOU)
+            moments[content] = merge([(0, 0)], [found], top=per_video, nms_iou=SEARCH_NMS_IOU)
         return Findings(moments, 0)

@@ -70,7 +70,7 @@ def open_catalog(
 
 
 class Opened(ABC):
-    """What is open from the start, and closed at the end of a `with` block."""
+    """What is open to be searched from the start, and closed at the end of a `with` block."""
 
     def __enter__(self) -> Self:
         """Nothing to do."""
@@ -83,6 +83,58 @@ class Opened(ABC):
     @abstractmethod
     def close(self) -> None:
         """Closes it."""
+
+    @abstractmethod
+    def search_many(
+        self,
+        queries: Sequence[str],
+        top: int = 10,
+        shortlist: int = 50,
+        windows_per_video: int = 4,
+        per_video: int = 3,
+        video: str | None = None,
+        since: str | None = None,
+        duration: str | None = None,
+    ) -> list[SearchResult]:
+        """Answers several queries in one go, each as `search` would, to the last bit."""
+
+    def search(
+        self,
+        query: str,
+        top: int = 10,
+        shortlist: int = 50,
+        windows_per_video: int = 4,
+        per_video: int = 3,
+        video: str | None = None,
+        since: str | None = None,
+        duration: str | None = None,
+    ) -> SearchResult:
+        """Finds the moments that a sentence describes, in one ranking over the whole archive.
+
+        The result does not depend on the order in which videos were indexed. Copies of one video
+        each have their moments; equal scores are ordered by path, then start. A content that
+        several catalogs hold is grounded in each.
+
+        Args:
+            query: the sentence.
+            top: most moments in all.
+            shortlist: how many videos to look into: those with the stretches most like the query.
+            windows_per_video: into how many windows of each.
+            per_video: most moments of one video.
+            video: look only into videos whose path, path below the indexed folder, or name fits
+                this glob.
+            since: only into those whose files were last changed then or later: ISO 8601, or an age
+                such as 7d.
+            duration: only into those so long: "MIN-MAX" in seconds, either may be left out.
+
+        Raises:
+            UsageError: the query is empty or holds no word, a number is below 1, or since or
+                duration cannot be read.
+        """
+        (result,) = self.search_many(
+            [query], top, shortlist, windows_per_video, per_video, video, since, duration
+        )
+        return result
 
 
 class Searcher(Opened):
@@ -215,43 +267,6 @@ class Searcher(Opened):
             self.notes += (
                 "None of the catalog's videos could be indexed: vmrtool catalog failures says why.",
             )
-
-    def search(
-        self,
-        query: str,
-        top: int = 10,
-        shortlist: int = 50,
-        windows_per_video: int = 4,
-        per_video: int = 3,
-        video: str | None = None,
-        since: str | None = None,
-        duration: str | None = None,
-    ) -> SearchResult:
-        """Finds the moments that a sentence describes, in one ranking over the whole archive.
-
-        The result does not depend on the order in which videos were indexed. Copies of one video
-        each have their moments; equal scores are ordered by path, then start.
-
-        Args:
-            query: the sentence.
-            top: most moments in all.
-            shortlist: how many videos to look into: those with the stretches most like the query.
-            windows_per_video: into how many windows of each.
-            per_video: most moments of one video.
-            video: look only into videos whose path, path below the indexed folder, or name fits
-                this glob.
-            since: only into those whose files were last changed then or later: ISO 8601, or an age
-                such as 7d.
-            duration: only into those so long: "MIN-MAX" in seconds, either may be left out.
-
-        Raises:
-            UsageError: the query is empty or holds no word, a number is below 1, or since or
-                duration cannot be read.
-        """
-        (result,) = self.search_many(
-            [query], top, shortlist, windows_per_video, per_video, video, since, duration
-        )
-        return result
 
     def search_many(
         self,

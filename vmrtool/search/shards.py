@@ -191,27 +191,6 @@ class ShardedSearcher(Opened):
         told = (searcher.evidence(moment, query) for searcher in self._searchers)
         return next((evidence for evidence in told if evidence is not None), None)
 
-    def search(
-        self,
-        query: str,
-        top: int = 10,
-        shortlist: int = 50,
-        windows_per_video: int = 4,
-        per_video: int = 3,
-        video: str | None = None,
-        since: str | None = None,
-        duration: str | None = None,
-    ) -> SearchResult:
-        """Finds the moments that a sentence describes, in one ranking over all catalogs.
-
-        The arguments and what is raised are those of `Searcher.search`. `elapsed_ms` is for all of
-        it; a content that several catalogs hold is grounded in each.
-        """
-        (result,) = self.search_many(
-            [query], top, shortlist, windows_per_video, per_video, video, since, duration
-        )
-        return result
-
     def search_many(
         self,
         queries: Sequence[str],
