@@ -245,12 +245,14 @@ def _backbones() -> dict[str, dict[str, Any]]:
 def _classes() -> dict[str, list[str]]:
     """Class names of the backbones that have them, in the order of their scores."""
     from vmrtool.assets import find_model
-    from vmrtool.features.class_head import class_names, names_in_file
+    from vmrtool.features.backbones import load_backbone
+    from vmrtool.features.class_head import class_names
     from vmrtool.features.published import BACKBONES
 
     named = {name: list(class_names(name)) for name in BACKBONES}
-    if (own := find_model("blocks").backbone_weights) is not None:
-        named["blocks"] = list(names_in_file(own))
+    if find_model("blocks").backbone_weights is not None:
+        head = load_backbone("blocks", device="cpu").head
+        named["blocks"] = list(head.names) if head is not None else []
     return {name: names for name, names in named.items() if names}
 
 

@@ -5,16 +5,13 @@ feature is the mean of the backbone's own class scores.
 """
 
 import base64
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.resources import files
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from safetensors import safe_open
 from torch import Tensor
 
 from vmrtool.errors import ModelError
@@ -107,13 +104,6 @@ def class_names(backbone: str) -> tuple[str, ...]:
         return ()
     text = files("vmrtool.features") / "class_names" / f"{_NAMES[backbone]}.txt"
     return tuple(text.read_text(encoding="utf-8").splitlines())
-
-
-def names_in_file(path: Path) -> tuple[str, ...]:
-    """Names of the classes of a backbone of this project, from its file; () where it has none."""
-    with safe_open(path, framework="numpy") as file:
-        about = json.loads((file.metadata() or {}).get("backbone", "{}"))
-    return tuple(about.get("class_names", ()))
 
 
 def class_head(
