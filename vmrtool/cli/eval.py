@@ -164,7 +164,6 @@ def eval(
     )
     from vmrtool.datasets.named import NAMED
     from vmrtool.datasets.prior import fit_prior
-    from vmrtool.datasets.samples import fix_lines
     from vmrtool.errors import UsageError
     from vmrtool.evaluation.calibration import draw_calibration
     from vmrtool.evaluation.cases import videos_in, write_cases
@@ -218,10 +217,7 @@ def eval(
     else:
         parts = [without_features(read(name)) for name in dataset]
     for part in parts:
-        if part.missing:
-            count = len(part.missing)
-            say(f"{part.name}: left out, without features: {count} video{'s' * (count != 1)}")
-        for line in fix_lines(part.fixes):
+        for line in part.mended():
             say(f"{part.name}: {line}")
     samples = [sample for part in parts for sample in part.samples]
     at_hand = videos_in(videos, samples) if videos is not None else None
@@ -235,7 +231,10 @@ def eval(
     others: list[tuple[str, list[Prediction]]] = []
     notes: list[str] = []
     if predictions:
-        annotated = [read(name).samples for name in dataset]
+        annotated = [
+            read(name).samples if part.missing else part.samples
+            for name, part in zip(dataset, parts, strict=True)
+        ]
         others, notes = _read_others(predictions, parts, annotated)
     asked = len(samples) * sum(len(c.models) for c in contestants) * (2 if corpus else 1)
     with _progress(console, asked) as progress:

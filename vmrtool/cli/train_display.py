@@ -98,15 +98,10 @@ def show_fixes(console: Console, train: Dataset, validation: Dataset | None) -> 
         train: all that is trained on, before a share is set aside.
         validation: queries that are given for validation, if any.
     """
-    from vmrtool.datasets.samples import fix_lines
-
     for use, data in (("train", train), ("validation", validation)):
         if data is None:
             continue
-        lines = fix_lines(data.fixes)
-        if count := len(data.missing):
-            lines.append(f"left out, without features: {count} video{'s' * (count != 1)}")
-        for line in lines:
+        for line in data.mended():
             console.print(f"{use}, {data.name}: {line}", markup=False, soft_wrap=True)
 
 

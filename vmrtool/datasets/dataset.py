@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from vmrtool.datasets.samples import Annotations, Sample
+from vmrtool.datasets.samples import Annotations, Sample, fix_lines
 from vmrtool.datasets.stores import FeatureStore, StoredVideo
 from vmrtool.errors import DataError
 
@@ -51,6 +51,13 @@ class Dataset:
     extractor: dict[str, Any] | None
     missing: tuple[str, ...] = ()
     fixes: dict[str, int] = field(default_factory=dict)
+
+    def mended(self) -> list[str]:
+        """What was left out and what was mended, a line each."""
+        lines = []
+        if count := len(self.missing):
+            lines.append(f"left out, without features: {count} video{'s' * (count != 1)}")
+        return lines + fix_lines(self.fixes)
 
     def __len__(self) -> int:
         """How many samples there are."""
