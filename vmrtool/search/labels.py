@@ -138,8 +138,8 @@ class LabelModel:
         A moment begins at the best snippet left, where that stands out from the window's median by
         two robust deviations, and grows while snippets stand out by one, and by half of what the
         best one does. The window's best snippet always begins one, unless nothing of the window is
-        like the query. `similarity` and `score` are the
-        moment's mean likeness, `grounding` its height above the median over that of the best.
+        like the query. `similarity` and `score` are the moment's mean likeness, `grounding` its
+        height above the median over that of the best.
         """
         curve = self.class_weights(features) @ vector
         middle = float(np.median(curve))
