@@ -15,20 +15,24 @@ each method is ahead of the blind twin, by a paired bootstrap over the queries.
 """
 
 import argparse
-import hashlib
-import json
 import os
 import sys
 import time
 import zlib
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
+from records import (
+    Cell,
+    Figures,
+    add_to_record,
+    print_table,
+    read_record,
+    settings_hash,
+    tell_epoch,
+    told,
+)
 
 from vmrtool.datasets.dataset import Dataset, split_by_video
 from vmrtool.datasets.load import load_parts
@@ -38,18 +42,12 @@ from vmrtool.evaluation.predictions import read_predictions, write_predictions
 from vmrtool.evaluation.within import measure, predict
 from vmrtool.grounding.config import VARIANTS
 from vmrtool.text.given import GivenVectors, read_given_vectors
-from vmrtool.training.loop import EpochReport
 from vmrtool.training.recipes import load_recipe
 from vmrtool.training.settings import RunSettings, make_settings
 from vmrtool.training.start import train
 
 FOLDS = 5
 BLIND = "blind"
-FIGURES = ("R@1_IoU0.3", "R@1_IoU0.5", "R@1_IoU0.7", "mIoU")
-RESAMPLES = 10_000
-
-Figures = dict[str, NDArray[np.float64]]
-Cell = tuple[str, int, int]  # method, fold, seed
 
 
 @dataclass(frozen=True)
@@ -61,12 +59,6 @@ class Experiment:
     settings: RunSettings
     out: Path
     device: str
-
-    @property
-    def settings_hash(self) -> str:
-        """SHA-256 of the settings: figures of others are not these."""
-        told = json.dumps(self.settings.to_json(), sort_keys=True)
-        return hashlib.sha256(told.encode()).hexdigest()
 
 
 def main() -> None:
@@ -88,28 +80,30 @@ def main() -> None:
         given = read_given_vectors(glove, queries, settings.network["word_dim"])
     experiment = Experiment(dataset, given, settings, options.out, options.device)
     cells = [
-        (method, fold, seed)
+        Cell(method, fold, seed)
         for seed in range(options.seeds)
         for fold in options.folds
         for method in options.methods
     ]
-    found = read_record(options.record, experiment) if options.record else {}
-    for number, (method, fold, seed) in enumerate(cells, start=1):
-        print(f"[{number}/{len(cells)}] {method} fold {fold} seed {seed}", flush=True)
-        cell = (method, fold, seed)
+    hashed = settings_hash(settings)
+    found = read_record(options.record, hashed) if options.record else {}
+    for number, cell in enumerate(cells, start=1):
+        print(
+            f"[{number}/{len(cells)}] {cell.method} fold {cell.fold} seed {cell.seed}", flush=True
+        )
         if cell in found:
-            print("  " + _told(found[cell]), flush=True)
+            print("  " + told(found[cell]), flush=True)
             continue
         try:
-            found[cell] = tested(experiment, *cell)
+            found[cell] = tested(experiment, cell.method, cell.fold, cell.seed)
             if options.record:
-                add_to_record(options.record, experiment, cell, found[cell])
+                add_to_record(options.record, hashed, cell, found[cell])
         except KeyboardInterrupt:
             print("interrupted; the same command goes on", file=sys.stderr)
             sys.exit(130)
         except DivergedError as error:
             print(f"  left out: {error}", flush=True)
-    report(found, options.methods, options.folds, range(options.seeds))
+    print_table(found, options.methods, options.folds, range(options.seeds), BLIND)
 
 
 def _options() -> argparse.Namespace:
@@ -180,129 +174,15 @@ def tested(experiment: Experiment, method: str, fold: int, seed: int) -> Figures
             blind=method == BLIND,
             device=experiment.device,
             resume=True,
-            report=_tell,
+            report=tell_epoch,
         )
         shown = fold_set.blind() if method == BLIND else fold_set
         write_predictions(saved, fold_set.samples, predict(result.model, shown))
         print(f"  epoch {result.best_epoch}, {time.monotonic() - began:.0f} s", flush=True)
     predictions = read_predictions(saved, fold_set.samples)
     figures = score_each(predictions, truths_of(fold_set.samples, "raw"))
-    print("  " + _told(figures), flush=True)
+    print("  " + told(figures), flush=True)
     return figures
-
-
-def read_record(path: Path, experiment: Experiment) -> dict[Cell, Figures]:
-    """The figures that a record holds of this experiment's settings."""
-    found: dict[Cell, Figures] = {}
-    for line in path.read_text().splitlines() if path.exists() else []:
-        entry = json.loads(line)
-        if entry["settings"] == experiment.settings_hash:
-            # Kept beside the IoUs, since one rounded up to 0.5 is no hit.
-            reached = np.array([int(digit) for digit in entry["thresholds_reached"]])
-            figures = {name: 100.0 * (reached > place) for place, name in enumerate(FIGURES[:-1])}
-            figures["mIoU"] = np.array(entry["iou_percent"], dtype=np.float64)
-            found[entry["method"], entry["fold"], entry["seed"]] = figures
-    return found
-
-
-def add_to_record(path: Path, experiment: Experiment, cell: Cell, figures: Figures) -> None:
-    """Adds the figures of every query of a cell, in the order of the data set, as one line."""
-    method, fold, seed = cell
-    entry = {
-        "method": method,
-        "fold": fold,
-        "seed": seed,
-        "settings": experiment.settings_hash,
-        "thresholds_reached": "".join(
-            str(sum(bool(hit) for hit in hits))
-            for hits in zip(*(figures[name] for name in FIGURES[:-1]), strict=True)
-        ),
-        "iou_percent": [round(iou) for iou in figures["mIoU"]],
-    }
-    with path.open("a") as file:
-        file.write(json.dumps(entry, separators=(",", ":")) + "\n")
-
-
-def _tell(event: Any) -> None:
-    if isinstance(event, EpochReport):
-        record = event.record
-        figures = " ".join(f"{name} {record['validation'][name]:.1f}" for name in FIGURES)
-        loss = record["losses"]["loss"]
-        print(f"  epoch {record['epoch']}: loss {loss:.2f}, validation {figures}", flush=True)
-
-
-def _told(figures: Figures) -> str:
-    return " ".join(f"{name} {figures[name].mean():.2f}" for name in FIGURES)
-
-
-def report(
-    found: dict[Cell, Figures],
-    methods: Sequence[str],
-    folds: Sequence[int],
-    seeds: Sequence[int],
-) -> None:
-    """Prints the pooled figures as a Markdown table, and the lead over the blind twin."""
-    pooled = {method: _pooled(found, method, folds, seeds) for method in methods}
-    print(f"\n| method | seeds | {' | '.join(FIGURES)} |")
-    print("|---|---:|" + "---:|" * len(FIGURES))
-    for method, runs in pooled.items():
-        if not runs:
-            continue
-        cells = []
-        for name in FIGURES:
-            means = [float(run[name].mean()) for run in runs]
-            spread = float(np.std(means, ddof=1)) if len(means) > 1 else 0.0
-            cells.append(f"{np.mean(means):.2f} ± {spread:.2f}")
-        print(f"| {method} | {len(runs)} | {' | '.join(cells)} |")
-    for method, runs in pooled.items():
-        if method != BLIND and runs and pooled.get(BLIND):
-            for name in ("R@1_IoU0.5", "R@1_IoU0.7"):
-                lead, low, high, p = paired_bootstrap(
-                    _over_seeds(runs, name), _over_seeds(pooled[BLIND], name)
-                )
-                print(
-                    f"\n{method} ahead of {BLIND}, {name}: {lead:+.2f} points, 95 % between "
-                    f"{low:+.2f} and {high:+.2f}, p = {p:.4f} (one-sided, {RESAMPLES} resamples)"
-                )
-
-
-def _pooled(
-    found: dict[Cell, Figures],
-    method: str,
-    folds: Sequence[int],
-    seeds: Sequence[int],
-) -> list[Figures]:
-    """Every query's figures, folds one after another, of each seed that has all its folds."""
-    runs = []
-    for seed in seeds:
-        if all((method, fold, seed) in found for fold in folds):
-            parts = [found[method, fold, seed] for fold in folds]
-            runs.append({name: np.concatenate([part[name] for part in parts]) for name in FIGURES})
-    return runs
-
-
-def _over_seeds(runs: Sequence[Figures], name: str) -> NDArray[np.float64]:
-    mean: NDArray[np.float64] = np.mean([run[name] for run in runs], axis=0)
-    return mean
-
-
-def paired_bootstrap(
-    ours: NDArray[np.float64], theirs: NDArray[np.float64], *, seed: int = 0
-) -> tuple[float, float, float, float]:
-    """How far `ours` (Q,) is ahead of `theirs` (Q,) on the same queries.
-
-    Returns:
-        The mean difference, the 2.5th and 97.5th percentile of it over resamples of the queries,
-        and the share of resamples in which there is no lead.
-    """
-    difference = ours - theirs
-    rng = np.random.default_rng(seed)
-    count = len(difference)
-    means = np.array([difference[rng.integers(0, count, count)].mean() for _ in range(RESAMPLES)])
-    low, high = np.percentile(means, [2.5, 97.5])
-    # A share of resamples cannot tell apart what is rarer than one of them.
-    share = (float((means <= 0).sum()) + 1) / (RESAMPLES + 1)
-    return float(difference.mean()), float(low), float(high), share
 
 
 if __name__ == "__main__":

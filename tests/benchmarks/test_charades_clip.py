@@ -1,7 +1,7 @@
 """What the cross-validation of charades_clip.py rests on: its folds and its bootstrap."""
 
-import importlib.util
-import sys
+import importlib
+from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
 
@@ -15,16 +15,22 @@ from vmrtool.datasets.load import load_parts
 REPOSITORY = Path(__file__).parent.parent.parent
 
 
+@pytest.fixture(scope="module", autouse=True)
+def beside_the_scripts() -> Iterator[None]:
+    """Scripts import each other as when they are run."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(REPOSITORY / "benchmarks")
+        yield
+
+
 @pytest.fixture(scope="module")
 def benchmark() -> ModuleType:
-    spec = importlib.util.spec_from_file_location(
-        "charades_clip", REPOSITORY / "benchmarks" / "charades_clip.py"
-    )
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module  # its dataclasses look themselves up
-    spec.loader.exec_module(module)
-    return module
+    return importlib.import_module("charades_clip")
+
+
+@pytest.fixture(scope="module")
+def records() -> ModuleType:
+    return importlib.import_module("records")
 
 
 @pytest.fixture(scope="module")
@@ -47,23 +53,23 @@ def test_every_video_is_tested_once_and_never_trained_on(
     assert sorted(tested) == [sample.qid for sample in dataset.samples]
 
 
-def test_a_lead_is_told_from_luck(benchmark: ModuleType) -> None:
+def test_a_lead_is_told_from_luck(records: ModuleType) -> None:
     draw = np.random.default_rng(1)
     theirs = 100.0 * (draw.random(2000) < 0.35)
     better = np.where(draw.random(2000) < 0.1, 100.0, theirs)
-    lead, low, high, p = benchmark.paired_bootstrap(better, theirs)
+    lead, low, high, p = records.paired_bootstrap(better, theirs)
     assert low < lead < high and lead == pytest.approx(better.mean() - theirs.mean())
     assert low > 3 and p < 0.001
     same = np.where(draw.random(2000) < 0.1, 100.0 * (draw.random(2000) < 0.35), theirs)
-    _, low, high, p = benchmark.paired_bootstrap(same, theirs)
+    _, low, high, p = records.paired_bootstrap(same, theirs)
     assert low < 0 < high and p > 0.01
-    *_, p = benchmark.paired_bootstrap(theirs, theirs)
+    *_, p = records.paired_bootstrap(theirs, theirs)
     assert p == 1.0
 
 
 def test_a_finished_run_is_read_and_not_trained_again(
-    benchmark: ModuleType, dataset: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
+    benchmark: ModuleType, records: ModuleType, dataset: Dataset, tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str],
 ) -> None:  # fmt: skip
     from vmrtool.training.settings import make_settings
 
@@ -78,33 +84,31 @@ def test_a_finished_run_is_read_and_not_trained_again(
     }
     monkeypatch.setattr(benchmark, "train", lambda *_, **__: pytest.fail("trained again"))
     again = benchmark.tested(experiment, "mha", 1, 0)
-    for name in benchmark.FIGURES:
+    for name in records.FIGURES:
         np.testing.assert_array_equal(again[name], found["mha", 1, 0][name])
     capsys.readouterr()
-    benchmark.report(found, ["mha", "blind"], [0, 1], range(1))
+    records.print_table(found, ["mha", "blind"], [0, 1], range(1), "blind")
     told = capsys.readouterr().out
     both = np.concatenate([found["mha", fold, 0]["mIoU"] for fold in (0, 1)]).mean()
     assert f"{both:.2f} ± 0.00 |" in told
     assert "mha ahead of blind, R@1_IoU0.5:" in told
 
 
-def test_a_record_stands_in_for_the_runs(
-    benchmark: ModuleType, dataset: Dataset, tmp_path: Path
-) -> None:
+def test_a_record_stands_in_for_the_runs(records: ModuleType, tmp_path: Path) -> None:
     from vmrtool.training.settings import make_settings
 
-    experiment = benchmark.Experiment(dataset, None, make_settings({}), tmp_path, "cpu")
-    other = benchmark.Experiment(
-        dataset, None, make_settings({}, ["training.epochs=2"]), tmp_path, "cpu"
-    )
+    own = records.settings_hash(make_settings({}))
+    other = records.settings_hash(make_settings({}, ["training.epochs=2"]))
     ious = np.array([0.0, 31.2, 49.9, 50.0, 71.4])
     figures = {f"R@1_IoU{m / 100}": 100.0 * (ious >= m) for m in (30, 50, 70)} | {"mIoU": ious}
     record = tmp_path / "figures.jsonl"
-    assert benchmark.read_record(record, experiment) == {}
-    benchmark.add_to_record(record, experiment, ("mha", 1, 0), figures)
-    benchmark.add_to_record(record, other, ("mha", 2, 0), figures)
-    ((cell, read),) = benchmark.read_record(record, experiment).items()
-    assert cell == ("mha", 1, 0)
-    for name in benchmark.FIGURES[:-1]:
+    assert records.read_record(record, own) == {}
+    records.add_to_record(record, own, records.Cell("mha", 1, 0), figures)
+    records.add_to_record(record, own, records.Cell("mha", None, 0), figures)
+    records.add_to_record(record, other, records.Cell("mha", 2, 0), figures)
+    found = records.read_record(record, own)
+    assert list(found) == [("mha", 1, 0), ("mha", None, 0)]
+    read = found["mha", 1, 0]
+    for name in records.FIGURES[:-1]:
         np.testing.assert_array_equal(read[name], figures[name])
     np.testing.assert_allclose(read["mIoU"], ious, atol=0.5)

@@ -98,6 +98,19 @@ def test_on_a_terminal_and_as_markdown(
     assert "Table 1" in shown and f"{mean:.2f}" in shown
 
 
+def test_a_single_model_stands_under_them_too(runs: Path) -> None:
+    folder = runs.parent / "charades"
+    features = sorted(folder.glob("*.h5"))[0]
+    source = ["eval", "--dataset", "charades", "--annotations", folder, "--features", features]
+    told = invoke(*source, "--model", runs / "mha" / "seed-0", "--json")
+    assert told.exit_code == 0, told.output
+    printed = json.loads(told.stdout)["printed"]
+    assert [row["method"] for row in printed["rows"]] == PAPERS
+    # They are figures of the test split, and say nothing of another.
+    trained_on = invoke(*source, "--split", "train", "--model", runs / "mha" / "seed-0", "--json")
+    assert "printed" not in json.loads(trained_on.stdout)
+
+
 def test_other_queries_have_no_printed_rows(runs: Path, tmp_path: Path) -> None:
     queries, features = write_archive(tmp_path / "other", videos=2, seed=5)
     told = invoke("eval", "--table", runs, "--dataset", queries, "--features", features, "--json")

@@ -267,14 +267,14 @@ def eval(
             )
         failed = written.failed
         say(f"cases: {written.index}")
-    named = table is not None and len(dataset) == 1
+    tested = chosen_split(dataset[0], split, "test")
     document = result.to_json(
         parts,
-        split=chosen_split(dataset[0], split, "test"),
+        split=tested,
         truth=truth,
         corpus=corpus,
         by=by,
-        printed=PRINTED.get(dataset[0]) if named else None,
+        printed=PRINTED.get(dataset[0]) if len(dataset) == 1 and tested != "train" else None,
         notes=notes,
     )
     if searches:
