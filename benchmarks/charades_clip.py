@@ -1,7 +1,7 @@
 """charades-clip: CI-MHA, its ablations and its blind twin on real features, cross-validated.
 
     python benchmarks/charades_clip.py --out RUNS [--folds 0] [--seeds 3] [--methods ci-mha,blind]
-        [--record FILE]
+        [--record FILE] [--searches]
 
 The only real features there are for Charades-STA here are of its test split: CLIP ViT-B/32, one
 frame a second. So its videos make five folds, fold = crc32(video id) % 5. Each fold is tested by a
@@ -12,6 +12,9 @@ beside it: what it holds of these settings is not trained again, on whatever mac
 
 Printed at the end: R@1 and mIoU with all folds pooled, mean and deviation over seeds, and how far
 each method is ahead of the blind twin, by a paired bootstrap over the queries.
+
+With `--searches` the networks of the first method and the first seed also search: each the archive
+of all videos of its own test fold, in every way that `vmrtool eval --corpus --searches` compares.
 """
 
 import argparse
@@ -19,9 +22,12 @@ import os
 import sys
 import time
 import zlib
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import torch
 from records import (
     Cell,
@@ -39,9 +45,12 @@ from vmrtool.datasets.load import load_parts
 from vmrtool.errors import DivergedError
 from vmrtool.evaluation.metrics import score_each, truths_of
 from vmrtool.evaluation.predictions import read_predictions, write_predictions
+from vmrtool.evaluation.searches import compare_searches
 from vmrtool.evaluation.within import measure, predict
+from vmrtool.grounding.checkpoint import load_model
 from vmrtool.grounding.config import VARIANTS
 from vmrtool.text.given import GivenVectors, read_given_vectors
+from vmrtool.training.folder import RunFolder
 from vmrtool.training.recipes import load_recipe
 from vmrtool.training.settings import RunSettings, make_settings
 from vmrtool.training.start import train
@@ -104,6 +113,8 @@ def main() -> None:
         except DivergedError as error:
             print(f"  left out: {error}", flush=True)
     print_table(found, options.methods, options.folds, range(options.seeds), BLIND)
+    if options.searches:
+        compare_ways(experiment, options.methods[0], options.folds)
 
 
 def _options() -> argparse.Namespace:
@@ -117,6 +128,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--folds", type=_numbers, default=list(range(FOLDS)), help="as 0,1")
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--methods", type=_methods, default=[*VARIANTS, BLIND])
+    parser.add_argument("--searches", action="store_true", help="compare ways of searching")
     parser.add_argument("--set", action="append", default=[], dest="overrides", metavar="KEY=VALUE")
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--threads", type=int, default=1)
@@ -153,10 +165,15 @@ def divided(dataset: Dataset, fold: int) -> tuple[Dataset, Dataset]:
     return dataset.select(rest), dataset.select(held, name=f"{dataset.name} fold {fold}")
 
 
+def folder_of(experiment: Experiment, method: str, fold: int, seed: int) -> Path:
+    """The run folder of a cell."""
+    return experiment.out / method / f"fold-{fold}" / f"seed-{seed}"
+
+
 def tested(experiment: Experiment, method: str, fold: int, seed: int) -> Figures:
     """The figures of every query of a fold, by a network trained on the other folds."""
     rest, fold_set = divided(experiment.dataset, fold)
-    folder = experiment.out / method / f"fold-{fold}" / f"seed-{seed}"
+    folder = folder_of(experiment, method, fold, seed)
     saved = folder / "test.jsonl"
     if not saved.exists():
         part, aside = split_by_video(rest, experiment.settings.training.validation_share, seed=fold)
@@ -183,6 +200,29 @@ def tested(experiment: Experiment, method: str, fold: int, seed: int) -> Figures
     figures = score_each(predictions, truths_of(fold_set.samples, "raw"))
     print("  " + told(figures), flush=True)
     return figures
+
+
+def compare_ways(experiment: Experiment, method: str, folds: Sequence[int]) -> None:
+    """Prints the figures of every way to search, the mean over the queries of all folds."""
+    by_way: dict[tuple[str, str], list[dict[str, Any]]] = {}
+    for fold in folds:
+        path = RunFolder(folder_of(experiment, method, fold, 0)).best
+        if not path.exists():
+            sys.exit(f"no run of {method}, fold {fold}: its figures are all that is kept of it")
+        archive = divided(experiment.dataset, fold)[1]
+        for row in compare_searches(load_model(path), archive):
+            by_way.setdefault((row["search"], row["pooling"]), []).append(row)
+            print(f"  fold {fold}: {row['search']}, {row['pooling']}", flush=True)
+    names = [name for name in row if name.startswith(("video_R", "corpus_R"))]
+    names = [name for name in names if not name.endswith("IoU0.3")]
+    print(f"\n| search | ms | {' | '.join(names)} |".replace("corpus_", ""))
+    print("|---|---:|" + "---:|" * len(names))
+    for (search, pooling), rows in by_way.items():
+        pairs = [row["pairs"] for row in rows]
+        figures = [np.average([row[name]["mean"] for row in rows], weights=pairs) for name in names]
+        told_ms = f"{np.average([row['ms'] for row in rows], weights=pairs):.0f}"
+        cells = [f"{search}, {pooling}", told_ms, *(f"{figure:.2f}" for figure in figures)]
+        print(f"| {' | '.join(cells)} |")
 
 
 if __name__ == "__main__":

@@ -45,6 +45,8 @@ def test_a_recipe_is_overridden_key_by_key() -> None:
         ("training.negative_share=1.0", r"not in \[0, 1\)"),
         ("training.schedule=linear", "constant or cosine"),
         ("retrieval.temperature=0", "above 0"),
+        ("retrieval.lengths=8", "not of kind list"),
+        ("retrieval.lengths=[8, 0]", "each 1 or more"),
     ],
 )
 def test_wrong_settings(override: str, why: str) -> None:

@@ -12,6 +12,7 @@ from synthetic import write_archive
 from vmrtool.datasets.dataset import Dataset, split_by_video
 from vmrtool.datasets.load import load_parts
 from vmrtool.errors import DataError, UsageError, VmrtoolError
+from vmrtool.evaluation.searches import compare_searches, count_ways
 from vmrtool.evaluation.within import measure
 from vmrtool.grounding.checkpoint import load_model
 from vmrtool.training.loop import EpochReport, StartReport, StepReport
@@ -101,6 +102,18 @@ def test_the_model_beats_its_blind_twin(parts: Parts, tmp_path: Path) -> None:
     assert again.ranking == sighted.model.ranking
     # The epoch's figures are older than the ranking; the file holds the model that was returned.
     assert measure(again, parts.validation) == measure(sighted.model, parts.validation)
+
+
+def test_a_model_of_one_mean_a_window(parts: Parts, tmp_path: Path) -> None:
+    """It is trained, kept, searched with and resumed as such."""
+    run = short_run(parts, tmp_path / "mean", extra=("retrieval.lengths=[]",))
+    kept = load_model(run.folder / "model.safetensors")
+    assert kept.pooling == ()
+    rows = compare_searches(kept, parts.small_validation)
+    assert {row["pooling"] for row in rows} == {"mean"} and len(rows) == count_ways(kept)
+    assert rows[-1]["search"] == "exhaustive"
+    again = short_run(parts, tmp_path / "mean", extra=("retrieval.lengths=[]",), resume=True)
+    assert again.best_epoch == run.best_epoch
 
 
 def test_the_run_folder_tells_what_was_done(parts: Parts, unbroken: Path) -> None:

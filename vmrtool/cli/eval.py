@@ -174,7 +174,7 @@ def eval(
     from vmrtool.evaluation.predictions import write_predictions
     from vmrtool.evaluation.printed import PRINTED
     from vmrtool.evaluation.rows import write_per_query
-    from vmrtool.evaluation.searches import WAYS, compare_searches
+    from vmrtool.evaluation.searches import compare_searches, count_ways
     from vmrtool.features.device import choose_device
     from vmrtool.grounding.config import VARIANTS
 
@@ -278,7 +278,8 @@ def eval(
         notes=notes,
     )
     if searches:
-        asked = WAYS * sum(min(len(part), corpus_queries or len(part)) for part in parts)
+        asked = sum(min(len(part), corpus_queries or len(part)) for part in parts)
+        asked *= count_ways(contestants[0].models[0])
         with _progress(console, asked, "searching") as progress:
             document["searches"] = [
                 {"dataset": part.name, **row}

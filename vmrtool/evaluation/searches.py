@@ -15,11 +15,15 @@ from vmrtool.search.archive import Findings
 from vmrtool.search.labels import Model
 
 SHORTLISTS = (10, 20, 50, 100)
-WAYS = 2 * 2 + len(SHORTLISTS)
-"""Searches that each query is put to."""
 _DEFAULT = 50  # the shortlist of a search that says nothing
 
 Search = Callable[[str], Findings]
+
+
+def count_ways(model: Model) -> int:
+    """How many searches `compare_searches` puts each query to."""
+    own = 2 + len(SHORTLISTS)
+    return own + 2 if model.pooling else own
 
 
 def compare_searches(
@@ -33,7 +37,8 @@ def compare_searches(
 
     The upper line is the exhaustive search, every window grounded; the lower similarity alone,
     whose answer is the pooled stretch itself. Between them lie shortlists of several sizes, and
-    the same of windows that have one mean vector each instead of stretches of several lengths.
+    the same of windows that have one mean vector each instead of stretches of several lengths,
+    with the head that was trained on stretches. A model of mean vectors has its own lines alone.
 
     Args:
         model: the grounding model, or the zero-shot one.
@@ -52,7 +57,9 @@ def compare_searches(
     truths = [everywhere[index] for index in chosen]
     asked = [dataset.samples[index].query for index in chosen]
     rows = []
-    for pooling, pooled in (("stretches", model), ("mean", replace(model, pooling=()))):
+    poolings = [("stretches", model)] if model.pooling else []
+    for pooling, pooled in (*poolings, ("mean", replace(model, pooling=()))):
+        own = pooled.pooling == model.pooling
         archive = archive_of(pooled, dataset)
         find = partial(archive.find, pooled, per_video=PER_VIDEO)
         ways: list[tuple[str, int | None, Search]] = [
@@ -60,9 +67,9 @@ def compare_searches(
                 archive.alike, pooled, shortlist=max(SHORTLISTS), per_video=PER_VIDEO
             )),
         ]  # fmt: skip
-        sizes = SHORTLISTS if pooling == "stretches" else (_DEFAULT,)
+        sizes = SHORTLISTS if own else (_DEFAULT,)
         ways += [(f"shortlist {size}", size, partial(find, shortlist=size)) for size in sizes]
-        if pooling == "stretches":
+        if own:
             every = partial(find, shortlist=len(dataset.videos), windows_per_video=2**31)
             ways.append(("exhaustive", None, every))
         for name, size, search in ways:

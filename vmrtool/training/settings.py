@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
 from vmrtool.errors import UsageError
+from vmrtool.grounding.pooling import LENGTHS
 
 SCHEDULES = ("constant", "cosine")
 SECTIONS = ("extractor", "network", "training", "retrieval")
@@ -83,12 +84,15 @@ class RetrievalSettings:
     Attributes:
         weight: weight of the contrastive loss.
         temperature: its temperature.
+        lengths: snippets in the stretches whose means stand for a window, besides the whole window;
+            none of them leaves one mean a window.
         ranking_queries: most validation queries used to fit the weights of the final score.
         ranking_videos: videos that each of them is asked of, those that resemble it most.
     """
 
     weight: float = 1.0
     temperature: float = 0.07
+    lengths: tuple[int, ...] = LENGTHS
     ranking_queries: int = 300
     ranking_videos: int = 50
 
@@ -96,6 +100,8 @@ class RetrievalSettings:
         """Raises UsageError for a value out of its range."""
         if self.weight < 0 or self.temperature <= 0:
             raise UsageError("retrieval.weight must be 0 or more and retrieval.temperature above 0")
+        if not all(type(length) is int and length > 0 for length in self.lengths):
+            raise UsageError("retrieval.lengths are numbers of snippets, each 1 or more")
 
 
 @dataclass(frozen=True)
@@ -113,7 +119,9 @@ class RunSettings:
 
     def to_json(self) -> dict[str, dict[str, Any]]:
         """The settings as nested dictionaries, ready for JSON."""
-        return asdict(self)
+        told = asdict(self)
+        told["retrieval"]["lengths"] = list(self.retrieval.lengths)  # as it comes back from JSON
+        return told
 
 
 def make_settings(recipe: Mapping[str, Any], overrides: Sequence[str] = ()) -> RunSettings:
@@ -165,8 +173,11 @@ def _fill(kind: type[Any], values: Mapping[str, Any], section: str) -> Any:
         wanted = type(defaults[key])
         if wanted is float and isinstance(value, int) and not isinstance(value, bool):
             value = float(value)
+        if wanted is tuple and isinstance(value, list):
+            value = tuple(value)
         if type(value) is not wanted:
-            raise UsageError(f"{section}.{key} is {value!r}, not of kind {wanted.__name__}")
+            kind_name = "list" if wanted is tuple else wanted.__name__
+            raise UsageError(f"{section}.{key} is {value!r}, not of kind {kind_name}")
         filled[key] = value
     return kind(**filled)
 

@@ -145,6 +145,7 @@ def train(
         network.to(device),
         vocabulary,
         extractor,
+        pooling=settings.retrieval.lengths,
         recipe=settings.to_json(),
         training={
             "data": dataset.name,
