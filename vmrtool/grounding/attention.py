@@ -15,6 +15,12 @@ class AttentionMap(nn.Module):
         self.queries = nn.Linear(width, width)
         self.keys = nn.Linear(width, width)
 
+    @torch.no_grad()
+    def sharpen(self, gain: float) -> None:
+        """Multiplies the weights that make queries and keys, and so scores by gain squared."""
+        self.queries.weight.mul_(gain)
+        self.keys.weight.mul_(gain)
+
     def project(self, target: Tensor, source: Tensor) -> tuple[Tensor, Tensor]:
         """Queries (B, H, T, d) of target (B, T, W) and keys (B, H, S, d) of source (B, S, W)."""
         return self.split(self.queries(target)), self.split(self.keys(source))

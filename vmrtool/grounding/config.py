@@ -34,6 +34,8 @@ class GroundingConfig:
     segmentation; "mha-ms" the same with it.
     reading: how v_q of eq. 7, one row a word, is brought to the time axis: "aligned" (A v_q),
     "broadcast" (its mean over words at every snippet), "skip" (A v_q + v_hat).
+    attention_gain: how many times their usual size the weights start with that make queries and
+    keys of eq. 7 and 8; at 1 attention starts out near its mean and takes epochs to leave it.
     literal_eq8: attend over q as eq. 8 prints, instead of q_hat.
     initial_states: first states of the start/end LSTMs, "zero" or "random".
     query_encoder: where word vectors come from: "words" are learned with the network, "glove" are
@@ -65,6 +67,7 @@ class GroundingConfig:
     video_width: int | None = None
     variant: str = "ci-mha"
     reading: str = "aligned"
+    attention_gain: float = 1.0
     literal_eq8: bool = False
     initial_states: str = "zero"
     query_encoder: str = "words"
@@ -106,6 +109,8 @@ class GroundingConfig:
                 f"query_encoder is {self.query_encoder!r}, and text_model is {self.text_model!r}",
                 remedy="the two go together: --text-model NAME|DIR sets both",
             )
+        if self.attention_gain <= 0:
+            raise UsageError(f"attention_gain is {self.attention_gain}; it must be above 0")
         if self.decoding_segment < 0:
             raise UsageError(f"decoding_segment is {self.decoding_segment}; it must be 0 or more")
         if self.decoding_segment > 0 and self.decoding != "expected":

@@ -151,6 +151,9 @@ class GroundingNetwork(nn.Module):
         self.segment_mlp = _mlp(fused, dim, config.dropout) if config.segments else None
         if initial:  # orthogonal matrices are a third of a second that a search need not wait
             self.apply(_initialise)
+            for attention in (self.words_over_video, self.video_over_words):
+                if attention is not None:
+                    attention.sharpen(config.attention_gain)
         # Small beside what the snippets show: with N(0, 1) attention first follows positions, and
         # training takes longer to look at the content.
         nn.init.normal_(self.positions.weight, std=0.1)
