@@ -31,6 +31,7 @@ def test_heads_divide_the_width(width: int, heads: int) -> None:
         ({"query_encoder": "bert"}, "it can be words, glove"),
         ({"word_scale": 0.0}, "above 0"),
         ({"word_width": 0}, "at least 1"),
+        ({"attention_gain": 0.0}, "attention_gain is 0.0; it must be above 0"),
         ({"heads": 7}, "heads is 7, which does not divide the width 512"),
         ({"video_heads": 8}, "video_heads is 8, which does not divide the width 500"),
     ],

@@ -133,6 +133,27 @@ def test_one_word_leaves_only_the_skip_to_tell_snippets_apart(
     assert spread > 0.1 if reading == "skip" else spread < 1e-6
 
 
+def test_a_gain_has_attention_start_uneven_and_changes_nothing_else(
+    make_network, make_batch
+) -> None:
+    batch = make_batch([12], [6])
+    networks, spreads = [], []
+    for gain in (1.0, 3.0):
+        torch.manual_seed(5)
+        network = make_network(attention_gain=gain, dim=64).eval()
+        s = network.fuse(network.encode_video(*batch[:2]), network.encode_query(*batch[2:]))
+        networks.append(network.state_dict())
+        spreads.append(float(s.detach().var(dim=1).mean()))
+    usual, sharp = networks
+    changed = {name for name, weights in usual.items() if not torch.equal(weights, sharp[name])}
+    assert changed == {
+        f"{attention}.{part}.weight"
+        for attention in ("words_over_video", "video_over_words")
+        for part in ("queries", "keys")
+    }
+    assert spreads[1] > 3 * spreads[0]
+
+
 def test_literal_eq8_attends_over_q(make_network, make_batch) -> None:
     network = make_network(literal_eq8=True).eval()
     batch = make_batch([6, 3], [4, 2])
