@@ -56,8 +56,8 @@ def show(catalog: Catalog, video: VideoRow) -> dict[str, Any]:
     told: dict[str, Any] = {
         "schema": "vmrtool.video/1",
         "catalog": display(path_key(catalog.path)),
-        "video": display(path_key(video.path)),
-        "root": display(path_key(video.root)),
+        "video": display(video.key),
+        "root": display(video.root_bytes),
         "path": display(video.path_bytes),
         "state": video.state,
         "size": video.size,
@@ -93,7 +93,7 @@ def failures(catalog: Catalog) -> dict[str, Any]:
 
 def brief(video: VideoRow) -> dict[str, Any]:
     """A video in a list of many."""
-    row = {"video": display(path_key(video.path)), "state": video.state}
+    row = {"video": display(video.key), "state": video.state}
     encoded = base64_unless_utf8(video.path)
     return row if encoded is None else {**row, "video_b64": encoded}
 
@@ -121,7 +121,7 @@ def videos(
     if since is not None:
         rows = [row for row in rows if row.mtime_ns >= since * 1e9]
     keys: dict[str, Callable[[VideoRow], Any]] = {
-        "path": lambda row: path_key(row.path),
+        "path": lambda row: row.key,
         "size": lambda row: row.size,
         "length": lambda row: -1.0 if row.duration_s is None else row.duration_s,
         "changed": lambda row: row.mtime_ns,
@@ -174,7 +174,7 @@ def find_videos(catalog: Catalog, names: Sequence[str]) -> list[VideoRow]:
         if not fitting or not set(name) & set("*?["):
             fitting = [find_video(catalog, Path(name))]
         found |= {row.id: row for row in fitting}
-    return sorted(found.values(), key=lambda row: path_key(row.path))
+    return sorted(found.values(), key=lambda row: row.key)
 
 
 def find_video(catalog: Catalog, name: Path) -> VideoRow:
@@ -197,7 +197,7 @@ def find_video(catalog: Catalog, name: Path) -> VideoRow:
     if alike:
         raise UsageError(
             f"{name}: {len(alike)} videos of the catalog are called that",
-            remedy="Give the path: " + ", ".join(display(path_key(row.path)) for row in alike[:3]),
+            remedy="Give the path: " + ", ".join(display(row.key) for row in alike[:3]),
         )
     raise UsageError(
         f"{name}: the catalog has no such video",

@@ -12,7 +12,6 @@ from sqlite_utils import Database
 
 from vmrtool.catalog import connection, snippets, videos
 from vmrtool.catalog.catalog import Catalog
-from vmrtool.catalog.paths import path_key
 from vmrtool.catalog.rows import ExtractorRow, VideoRow
 from vmrtool.errors import CatalogError, UsageError
 from vmrtool.files import whole
@@ -187,7 +186,7 @@ def _take_video(
     """Copies a video's row and its failures, in place of what was known of it."""
     values = next(iter(part.table("videos").rows_where("id = ?", (row.id,))))
     del values["id"]
-    values["root_id"] = videos.add_root(db, path_key(row.root))
+    values["root_id"] = videos.add_root(db, row.root_bytes)
     if known is not None:
         db.table("videos").delete(known.id)  # and with it its failures
     number = db.table("videos").insert(values).last_pk

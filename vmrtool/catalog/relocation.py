@@ -22,7 +22,7 @@ def relocate(db: Database, old: Path, new: Path) -> Relocation:
     before, after = path_key(old), path_key(new)
     moved = found = merged = 0
     for video in videos.select(db):
-        rest = relative_key(before, path_key(video.path))
+        rest = relative_key(before, video.key)
         if rest is None:
             continue
         target = from_key(after.rstrip(b"/") + b"/" + rest)

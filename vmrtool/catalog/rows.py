@@ -2,11 +2,14 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
+
+from vmrtool.catalog.paths import from_key, join_key
 
 State = Literal["indexed", "failed", "pending", "missing"]
 """What the catalog knows of a video under the extractor in use.
@@ -63,18 +66,33 @@ class StoredSnippets:
 class VideoRow:
     """One video of the catalog.
 
-    `path` is absolute; `path_bytes` is the key, the name relative to `root`, not always UTF-8.
+    `path_bytes` is its name relative to the folder `root`, whose key is `root_bytes`; neither is
+    always UTF-8. Paths are made when they are asked for: a search reads all rows and names few.
     """
 
     id: int
-    root: Path
-    path: Path
+    root_bytes: bytes
     path_bytes: bytes
     size: int
     mtime_ns: int
     content_hash: str | None
     state: State
     facts: FileFacts
+
+    @cached_property
+    def root(self) -> Path:
+        """The folder it was looked for in, absolute."""
+        return from_key(self.root_bytes)
+
+    @cached_property
+    def path(self) -> Path:
+        """Its file, absolute."""
+        return from_key(self.key)
+
+    @property
+    def key(self) -> bytes:
+        """The bytes under which its path is kept."""
+        return join_key(self.root_bytes, self.path_bytes)
 
     @property
     def duration_s(self) -> float | None:

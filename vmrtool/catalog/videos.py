@@ -4,7 +4,6 @@ Functions that write must be called inside a transaction.
 """
 
 import math
-import os
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from fnmatch import fnmatchcase
@@ -13,7 +12,7 @@ from typing import Any, get_args
 
 from sqlite_utils import Database
 
-from vmrtool.catalog.paths import display, from_key, join_key, path_key, relative_key
+from vmrtool.catalog.paths import display, path_key, relative_key
 from vmrtool.catalog.rows import FailureRow, FileFacts, FoundFile, State, VideoRow
 
 FACTS = tuple(FileFacts.__dataclass_fields__)
@@ -31,14 +30,15 @@ _SELECT = (
 
 def _row(values: Sequence[Any]) -> VideoRow:
     video_id, root, relative, size, mtime_ns, content_hash, state, *facts = values
-    if not isinstance(root, bytes) or not isinstance(size, int) or not isinstance(mtime_ns, int):
-        raise ValueError(f"video {video_id} has no folder, size or time")
+    if not isinstance(root, bytes) or not isinstance(relative, bytes):
+        raise ValueError(f"video {video_id} has no folder or no name")
+    if not isinstance(size, int) or not isinstance(mtime_ns, int):
+        raise ValueError(f"video {video_id} has no size or time")
     if state not in get_args(State) or not all(map(can_be, FACTS, facts)):
         raise ValueError(f"what is stored of video {video_id} cannot be")
     return VideoRow(
         id=video_id,
-        root=from_key(root),
-        path=from_key(join_key(root, relative)),
+        root_bytes=root,
         path_bytes=relative,
         size=size,
         mtime_ns=mtime_ns,
@@ -60,7 +60,7 @@ def can_be(name: str, value: Any) -> bool:
 def select(db: Database, where: str = "1", parameters: Iterable[Any] = ()) -> list[VideoRow]:
     """The videos for which the SQL condition `where` over `v` holds, ordered by path."""
     rows = db.execute(_SELECT + "WHERE " + where, tuple(parameters)).fetchall()
-    return sorted(map(_row, rows), key=lambda row: os.fsencode(row.path))
+    return sorted(map(_row, rows), key=lambda row: row.key)
 
 
 def matches(video: VideoRow, glob: str) -> bool:

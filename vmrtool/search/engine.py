@@ -392,7 +392,7 @@ class Searcher(Opened):
             for candidate in candidates
             for row in chosen[content]
         ]
-        found.sort(key=lambda pair: (-pair[0].score, path_key(pair[1].path), pair[0].start))
+        found.sort(key=lambda pair: (-pair[0].score, pair[1].key, pair[0].start))
         return SearchResult(
             query=query,
             model=self.model,
@@ -478,7 +478,7 @@ class Searcher(Opened):
 def _moment(rank: int, candidate: Candidate, row: VideoRow) -> Moment:
     return Moment(
         rank=rank,
-        video=display(path_key(row.path)),
+        video=display(row.key),
         start=candidate.start,
         end=candidate.end,
         score=candidate.score,
