@@ -114,7 +114,7 @@ def main() -> None:
             print(f"  left out: {error}", flush=True)
     print_table(found, options.methods, options.folds, range(options.seeds), BLIND)
     if options.searches:
-        compare_ways(experiment, options.methods[0], options.folds)
+        compare_ways(experiment, options.methods[0], options.folds, options.corpus_queries)
 
 
 def _options() -> argparse.Namespace:
@@ -129,6 +129,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--methods", type=_methods, default=[*VARIANTS, BLIND])
     parser.add_argument("--searches", action="store_true", help="compare ways of searching")
+    parser.add_argument("--corpus-queries", type=int, help="search for so many of a fold, not all")
     parser.add_argument("--set", action="append", default=[], dest="overrides", metavar="KEY=VALUE")
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--threads", type=int, default=1)
@@ -202,7 +203,9 @@ def tested(experiment: Experiment, method: str, fold: int, seed: int) -> Figures
     return figures
 
 
-def compare_ways(experiment: Experiment, method: str, folds: Sequence[int]) -> None:
+def compare_ways(
+    experiment: Experiment, method: str, folds: Sequence[int], queries: int | None
+) -> None:
     """Prints the figures of every way to search, the mean over the queries of all folds."""
     by_way: dict[tuple[str, str], list[dict[str, Any]]] = {}
     for fold in folds:
@@ -210,7 +213,7 @@ def compare_ways(experiment: Experiment, method: str, folds: Sequence[int]) -> N
         if not path.exists():
             sys.exit(f"no run of {method}, fold {fold}: its figures are all that is kept of it")
         archive = divided(experiment.dataset, fold)[1]
-        for row in compare_searches(load_model(path), archive):
+        for row in compare_searches(load_model(path), archive, queries=queries):
             by_way.setdefault((row["search"], row["pooling"]), []).append(row)
             print(f"  fold {fold}: {row['search']}, {row['pooling']}", flush=True)
     names = [name for name in row if name.startswith(("video_R", "corpus_R"))]

@@ -6,7 +6,9 @@ from hypothesis import strategies as st
 from search_oracle import marked_video, oracle_model, seconds
 
 from vmrtool.search.archive import Archive
+from vmrtool.search.grounding import WindowFeatures
 from vmrtool.search.index import Part, VectorIndex
+from vmrtool.search.pooling import pool_contents
 
 MODEL = oracle_model()
 
@@ -108,6 +110,19 @@ def test_the_order_of_videos_changes_nothing_and_one_less_takes_only_its_own() -
     del videos["c"]
     fewer = Archive.in_memory(MODEL, videos).find(MODEL, "e1").moments
     assert fewer == {name: found for name, found in forward.items() if name != "c"}
+
+
+def test_windows_encoded_once_are_searched_as_their_features_are() -> None:
+    videos = {str(k): marked_video(100 + 60 * k, (0, 20 * k, 20 * k + 9)) for k in range(4)}
+
+    def load(content: str, first: int, n: int) -> WindowFeatures:
+        features, cells = videos[content]
+        return WindowFeatures(features[first : first + n], cells[first : first + n], first)
+
+    counts = [(name, len(features)) for name, (features, _) in videos.items()]
+    windows = [w for of_video in pool_contents(MODEL, counts, load) for w in of_video]
+    anew = Archive.of_windows(windows, load).find(MODEL, "e0")
+    assert Archive.in_memory(MODEL, videos).find(MODEL, "e0") == anew
 
 
 def test_limits_are_kept() -> None:

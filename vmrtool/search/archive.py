@@ -4,13 +4,15 @@ Nothing here knows of files or catalogs: videos are named by their content.
 """
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from vmrtool.catalog.rows import StoredWindow
 from vmrtool.search.grounding import (
+    AnyWindow,
+    EncodedWindow,
     Queries,
     WindowFeatures,
     encode_queries,
@@ -66,15 +68,29 @@ class Archive:
         model: Model,
         videos: Mapping[str, tuple[NDArray[np.floating], NDArray[np.float64]]],
     ) -> "Archive":
-        """An archive of features (N, Dv) and cells (N, 2) in seconds that are in memory."""
+        """An archive of features (N, Dv) and cells (N, 2) in seconds that are in memory.
 
-        def load(content: str, first: int, n: int) -> WindowFeatures:
+        Windows are encoded once; what is found is the same to the last bit.
+        """
+        encoded: dict[tuple[str, int], EncodedWindow] = {}
+
+        def read(content: str, first: int, n: int) -> WindowFeatures:
             features, cells = videos[content]
             return WindowFeatures(features[first : first + n], cells[first : first + n], first)
 
+        def load(content: str, first: int, n: int) -> AnyWindow:
+            kept = encoded.get((content, first))
+            return read(content, first, n) if kept is None else kept
+
+        windows = []
         counts = [(content, len(features)) for content, (features, _) in videos.items()]
-        pooled = pool_contents(model, counts, load)
-        return cls.of_windows((window for windows in pooled for window in windows), load)
+        for of_content in pool_contents(model, counts, read, keep=True):
+            for window in of_content:
+                if (made := window.encoding) is not None:
+                    place = window.content_hash, window.first
+                    encoded[place] = EncodedWindow(made.data, made.cells, window.first)
+                windows.append(replace(window, encoding=None))
+        return cls.of_windows(windows, load)
 
     def shortlists(
         self,
