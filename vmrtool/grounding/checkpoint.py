@@ -15,6 +15,7 @@ from typing import Any
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
+from torch.overrides import TorchFunctionMode
 
 from vmrtool.errors import ModelError, UsageError
 from vmrtool.files import whole
@@ -193,15 +194,30 @@ def _read(path: Path) -> tuple[dict[str, Any], dict[str, torch.Tensor]]:
     return document, weights
 
 
+class _Unfilled(TorchFunctionMode):
+    """Leaves new weights as the memory they lie in was found, which saves a tenth of a second.
+
+    (On the device "meta" they would not even have memory, but making modules there imports sympy.)
+    """
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: Any = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        if func.__name__ in ("kaiming_uniform_", "uniform_", "normal_"):
+            return args[0] if args else (kwargs or {})["tensor"]
+        return func(*args, **(kwargs or {}))
+
+
 def _empty_network(config: GroundingConfig) -> GroundingNetwork:
     """A network to be filled, made without disturbing anybody's random numbers."""
-    with torch.random.fork_rng(devices=[]):
+    with torch.random.fork_rng(devices=[]), _Unfilled():
         return GroundingNetwork(config, initial=False)
 
 
 def _fill(network: GroundingNetwork, weights: dict[str, torch.Tensor], path: Path) -> None:
     """Copy weights into the network, refusing any that do not fit exactly."""
-    expected = {name: tuple(tensor.shape) for name, tensor in network.state_dict().items()}
+    own = network.state_dict()
+    expected = {name: tuple(tensor.shape) for name, tensor in own.items()}
     shapes = {name: tuple(tensor.shape) for name, tensor in weights.items()}
     wrong = [f"lacks {name}" for name in sorted(expected.keys() - shapes.keys())]
     wrong += [f"has a foreign {name}" for name in sorted(shapes.keys() - expected.keys())]
@@ -218,9 +234,16 @@ def _fill(network: GroundingNetwork, weights: dict[str, torch.Tensor], path: Pat
             f"{'; '.join(wrong[:3])}{more}",
             remedy="the file was altered or mixed up: train the model again, or get it again",
         )
-    if not all(bool(torch.isfinite(tensor).all()) for tensor in weights.values()):
+    if not all(map(_finite, weights.values())):
         raise ModelError(f"model file {path}: weights are not finite", remedy="train it again")
-    network.load_state_dict(weights)
+    # Copies: what was read may still be the file, which somebody may write into.
+    copies = {name: tensor.to(own[name].dtype, copy=True) for name, tensor in weights.items()}
+    network.load_state_dict(copies, assign=True)
+
+
+def _finite(tensor: torch.Tensor) -> bool:
+    # A sum takes an eighth of the time; it is not finite where a number is not, or too large.
+    return bool(torch.isfinite(tensor.sum())) or bool(torch.isfinite(tensor).all())
 
 
 def _misfit(vocabulary: Vocabulary, config: GroundingConfig) -> str:
