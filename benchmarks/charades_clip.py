@@ -1,7 +1,7 @@
 """charades-clip: CI-MHA, its ablations and its blind twin on real features, cross-validated.
 
     python benchmarks/charades_clip.py --out RUNS [--folds 0] [--seeds 3] [--methods ci-mha,blind]
-        [--record FILE] [--searches]
+        [--record FILE] [--searches] [--corpus-queries N]
 
 The only real features there are for Charades-STA here are of its test split: CLIP ViT-B/32, one
 frame a second. So its videos make five folds, fold = crc32(video id) % 5. Each fold is tested by a
@@ -14,11 +14,11 @@ Printed at the end: R@1 and mIoU with all folds pooled, mean and deviation over 
 each method is ahead of the blind twin, by a paired bootstrap over the queries.
 
 With `--searches` the networks of the first method and the first seed also search: each the archive
-of all videos of its own test fold, in every way that `vmrtool eval --corpus --searches` compares.
+of all videos of its own test fold, in every way that `vmrtool eval --corpus --searches` compares,
+for all its queries or `--corpus-queries` of them.
 """
 
 import argparse
-import os
 import sys
 import time
 import zlib
@@ -30,12 +30,14 @@ from typing import Any
 import numpy as np
 import torch
 from records import (
-    Cell,
     Figures,
+    Run,
     add_to_record,
+    experiment_options,
+    key_of,
     print_table,
+    read_options,
     read_record,
-    settings_hash,
     tell_epoch,
     told,
 )
@@ -87,26 +89,25 @@ def main() -> None:
         queries = [sample.query for sample in dataset.samples]
         glove = options.data / "glove" / "glove.840B.300d.subset.txt"
         given = read_given_vectors(glove, queries, settings.network["word_dim"])
-    experiment = Experiment(dataset, given, settings, options.out, options.device)
-    cells = [
-        Cell(method, fold, seed)
+    key = key_of(settings)
+    experiment = Experiment(dataset, given, settings, options.out / key[:8], options.device)
+    runs = [
+        Run(method, fold, seed)
         for seed in range(options.seeds)
         for fold in options.folds
         for method in options.methods
     ]
-    hashed = settings_hash(settings)
-    found = read_record(options.record, hashed) if options.record else {}
-    for number, cell in enumerate(cells, start=1):
-        print(
-            f"[{number}/{len(cells)}] {cell.method} fold {cell.fold} seed {cell.seed}", flush=True
-        )
-        if cell in found:
-            print("  " + told(found[cell]), flush=True)
+    found = read_record(options.record, key) if options.record else {}
+    for number, run in enumerate(runs, start=1):
+        method, fold, seed = run
+        print(f"[{number}/{len(runs)}] {method} fold {fold} seed {seed}", flush=True)
+        if run in found:
+            print("  " + told(found[run]), flush=True)
             continue
         try:
-            found[cell] = tested(experiment, cell.method, cell.fold, cell.seed)
+            found[run] = tested(experiment, method, fold, seed)
             if options.record:
-                add_to_record(options.record, hashed, cell, found[cell])
+                add_to_record(options.record, key, run, found[run])
         except KeyboardInterrupt:
             print("interrupted; the same command goes on", file=sys.stderr)
             sys.exit(130)
@@ -118,24 +119,15 @@ def main() -> None:
 
 
 def _options() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    default = Path(__file__).parent.parent.parent / "shared" / "data"
-    given = Path(os.environ.get("VMRTOOL_TEST_DATA") or default)
-    parser.add_argument("--data", type=Path, default=given, help="folder of the real data")
-    parser.add_argument("--out", type=Path, required=True, help="folder for the runs")
-    parser.add_argument("--record", type=Path, help="JSON lines of figures to go on with")
+    parser = experiment_options(__doc__.splitlines()[0])
     parser.add_argument("--recipe", default="charades-clip", help="model name or TOML file")
     parser.add_argument("--folds", type=_numbers, default=list(range(FOLDS)), help="as 0,1")
-    parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--methods", type=_methods, default=[*VARIANTS, BLIND])
     parser.add_argument("--searches", action="store_true", help="compare ways of searching")
     parser.add_argument("--corpus-queries", type=int, help="search for so many of a fold, not all")
-    parser.add_argument("--set", action="append", default=[], dest="overrides", metavar="KEY=VALUE")
-    parser.add_argument("--device", default="cpu")
-    parser.add_argument("--threads", type=int, default=1)
-    options = parser.parse_args()
-    if not (options.data / "charades-sta").is_dir():
-        sys.exit(f"no real data at {options.data}: set VMRTOOL_TEST_DATA, or give --data")
+    options = read_options(parser)
+    if options.corpus_queries is not None and options.corpus_queries < 1:
+        parser.error("--corpus-queries is at least 1")
     return options
 
 
@@ -167,7 +159,7 @@ def divided(dataset: Dataset, fold: int) -> tuple[Dataset, Dataset]:
 
 
 def folder_of(experiment: Experiment, method: str, fold: int, seed: int) -> Path:
-    """The run folder of a cell."""
+    """The folder of a run."""
     return experiment.out / method / f"fold-{fold}" / f"seed-{seed}"
 
 
@@ -207,16 +199,19 @@ def compare_ways(
     experiment: Experiment, method: str, folds: Sequence[int], queries: int | None
 ) -> None:
     """Prints the figures of every way to search, the mean over the queries of all folds."""
+    folders = {fold: RunFolder(folder_of(experiment, method, fold, 0)) for fold in folds}
+    for fold, folder in folders.items():
+        if folder.read_result() is None:
+            sys.exit(f"no finished run of {method}, fold {fold}, in {folder.path}")
     by_way: dict[tuple[str, str], list[dict[str, Any]]] = {}
-    for fold in folds:
-        path = RunFolder(folder_of(experiment, method, fold, 0)).best
-        if not path.exists():
-            sys.exit(f"no run of {method}, fold {fold}: its figures are all that is kept of it")
+    for fold, folder in folders.items():
         archive = divided(experiment.dataset, fold)[1]
-        for row in compare_searches(load_model(path), archive, queries=queries):
+        shown = archive.blind() if method == BLIND else archive
+        for row in compare_searches(load_model(folder.best), shown, queries=queries):
             by_way.setdefault((row["search"], row["pooling"]), []).append(row)
             print(f"  fold {fold}: {row['search']}, {row['pooling']}", flush=True)
-    names = [name for name in row if name.startswith(("video_R", "corpus_R"))]
+    (first, *_), *_ = by_way.values()
+    names = [name for name in first if name.startswith(("video_R", "corpus_R"))]
     names = [name for name in names if not name.endswith("IoU0.3")]
     print(f"\n| search | ms | {' | '.join(names)} |".replace("corpus_", ""))
     print("|---|---:|" + "---:|" * len(names))

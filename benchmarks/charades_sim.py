@@ -4,23 +4,33 @@
         [--methods ci-mha,mha] [--seeds 3] [--record FILE]
 
 Annotations, splits and video lengths are Charades-STA's, the features are simulated: noisy
-responses to the actions under way in each snippet (`simulate_features.py` beside the real data,
-`charades --dim 256 --seed 0`). So no figure here is one of Charades-STA, but for the blind twin's,
-which sees no features. The setting is a small one, for a CPU: the recipe `charades` at D = 256,
-learning rate 4e-4, 8 epochs.
+responses to the actions under way in each snippet (`simulate_features.py charades --dim 256
+--seed 0`). So no figure here is one of Charades-STA, but for the blind twin's, which sees no
+features. The setting is a small one, for a CPU: the recipe `charades` at D = 256, learning rate
+4e-4, 8 epochs. Every reading starts with the recipe's attention_gain: without it `aligned` hardly
+begins to learn, and `skip` would begin sooner.
 
 The same command again goes on where it stopped. With `--record` the figures of every query are
 also kept, one line a run, in a file that needs no runs beside it.
 """
 
 import argparse
-import os
 import sys
 import time
 from pathlib import Path
 
 import torch
-from records import Cell, add_to_record, print_table, read_record, settings_hash, tell_epoch, told
+from records import (
+    Run,
+    add_to_record,
+    experiment_options,
+    key_of,
+    print_table,
+    read_options,
+    read_record,
+    tell_epoch,
+    told,
+)
 
 from vmrtool.datasets.dataset import split_by_video
 from vmrtool.datasets.load import all_queries, load_parts
@@ -42,9 +52,10 @@ def main() -> None:
     options = _options()
     torch.set_num_threads(options.threads)
     annotations = options.data / "charades-sta"
-    load = {"annotations": annotations}
-    (whole,) = load_parts(["charades"], [options.features], use="train", **load)
-    (test,) = load_parts(["charades"], [options.features], use="test", **load)
+    (whole,), (test,) = (
+        load_parts(["charades"], [options.features], use=use, annotations=annotations)
+        for use in ("train", "test")
+    )
     settings = make_settings(load_recipe("charades"), SMALL + options.overrides)
     given = read_given_vectors(
         options.data / "glove" / "glove.840B.300d.subset.txt",
@@ -53,30 +64,30 @@ def main() -> None:
     )
     part, aside = split_by_video(whole, settings.training.validation_share, seed=0)
     planned = plan_runs(settings, range(options.seeds), variant=ALL, reading=ALL, blind=True)
-    hashed = settings_hash(settings)
-    found = read_record(options.record, hashed) if options.record else {}
+    key = key_of(settings, options.features)
+    found = read_record(options.record, key) if options.record else {}
     methods = list(dict.fromkeys(run.folder.parent.name for run in planned))
     if options.methods:
         if unknown := set(options.methods) - set(methods):
             sys.exit(f"no method {', '.join(sorted(unknown))}: there are {', '.join(methods)}")
         methods = options.methods
-    for run in planned:
-        cell = Cell(run.folder.parent.name, None, run.seed)
-        if cell.method not in methods:
+    for cell in planned:
+        run = Run(cell.folder.parent.name, None, cell.seed)
+        if run.method not in methods:
             continue
-        print(f"{cell.method} seed {cell.seed}", flush=True)
-        if cell not in found:
+        print(f"{run.method} seed {run.seed}", flush=True)
+        if run not in found:
             began = time.monotonic()
             try:
                 result = train(
                     part,
                     aside,
-                    run.settings,
-                    options.out / run.folder,
+                    cell.settings,
+                    options.out / key[:8] / cell.folder,
                     measure=measure,
                     given=given,
-                    seed=run.seed,
-                    blind=run.blind,
+                    seed=cell.seed,
+                    blind=cell.blind,
                     device=options.device,
                     resume=True,
                     report=tell_epoch,
@@ -87,32 +98,20 @@ def main() -> None:
             except DivergedError as error:
                 print(f"  left out: {error}", flush=True)
                 continue
-            shown = test.blind() if run.blind else test
-            found[cell] = score_each(predict(result.model, shown), truths_of(test.samples, "raw"))
+            shown = test.blind() if cell.blind else test
+            found[run] = score_each(predict(result.model, shown), truths_of(test.samples, "raw"))
             print(f"  epoch {result.best_epoch}, {time.monotonic() - began:.0f} s", flush=True)
             if options.record:
-                add_to_record(options.record, hashed, cell, found[cell])
-        print("  " + told(found[cell]), flush=True)
+                add_to_record(options.record, key, run, found[run])
+        print("  " + told(found[run]), flush=True)
     print_table(found, methods, [None], range(options.seeds), BLIND)
 
 
 def _options() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    default = Path(__file__).parent.parent.parent / "shared" / "data"
-    given = Path(os.environ.get("VMRTOOL_TEST_DATA") or default)
-    parser.add_argument("--data", type=Path, default=given, help="folder of the real data")
+    parser = experiment_options(__doc__.splitlines()[0])
     parser.add_argument("--features", type=Path, required=True, help="HDF5 of simulated features")
-    parser.add_argument("--out", type=Path, required=True, help="folder for the runs")
-    parser.add_argument("--record", type=Path, help="JSON lines of figures to go on with")
-    parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--methods", type=lambda text: text.split(","), help="as ci-mha,mha-skip")
-    parser.add_argument("--set", action="append", default=[], dest="overrides", metavar="KEY=VALUE")
-    parser.add_argument("--device", default="cpu")
-    parser.add_argument("--threads", type=int, default=1)
-    options = parser.parse_args()
-    if not (options.data / "charades-sta").is_dir():
-        sys.exit(f"no real data at {options.data}: set VMRTOOL_TEST_DATA, or give --data")
-    return options
+    return read_options(parser)
 
 
 if __name__ == "__main__":

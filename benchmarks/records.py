@@ -1,11 +1,14 @@
-"""Figures of trained runs, kept query by query, and the tables made of them.
+"""Figures of trained runs, kept query by query, the tables made of them, and the options of scripts
+that make them.
 
 A record is a file of JSON lines, one a run, that needs no run folder beside it: an experiment of
 days goes on from it on whatever machine, and its tables can be made again.
 """
 
+import argparse
 import hashlib
 import json
+import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -23,46 +26,80 @@ Figures = dict[str, NDArray[np.float64]]
 """Name of a figure -> its value for every query (Q,), in percent."""
 
 
-class Cell(NamedTuple):
-    """A run: what was trained, the fold it is tested on (None: the test split), its seed."""
+class Run(NamedTuple):
+    """What was trained, the fold it is tested on (None: the test split), the seed."""
 
     method: str
     fold: int | None
     seed: int
 
 
-def settings_hash(settings: RunSettings) -> str:
-    """SHA-256 of the settings: figures of others are not these."""
-    return hashlib.sha256(json.dumps(settings.to_json(), sort_keys=True).encode()).hexdigest()
+def experiment_options(description: str) -> argparse.ArgumentParser:
+    """The options that all experiments have, to be added to."""
+    parser = argparse.ArgumentParser(description=description)
+    default = Path(__file__).parent.parent.parent / "shared" / "data"
+    given = Path(os.environ.get("VMRTOOL_TEST_DATA") or default)
+    parser.add_argument("--data", type=Path, default=given, help="folder of the real data")
+    parser.add_argument("--out", type=Path, required=True, help="folder for the runs")
+    parser.add_argument("--record", type=Path, help="JSON lines of figures to go on with")
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--set", action="append", default=[], dest="overrides", metavar="KEY=VALUE")
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--threads", type=int, default=1)
+    return parser
 
 
-def read_record(path: Path, settings: str) -> dict[Cell, Figures]:
-    """The figures that a record holds of the settings with this hash; {} where there is no file."""
-    found: dict[Cell, Figures] = {}
+def read_options(parser: argparse.ArgumentParser) -> argparse.Namespace:
+    """What the command line says; ends the program where there is no data."""
+    options = parser.parse_args()
+    if not (options.data / "charades-sta").is_dir():
+        parser.error(f"no real data at {options.data}: set VMRTOOL_TEST_DATA, or give --data")
+    return options
+
+
+def key_of(settings: RunSettings, features: Path | None = None) -> str:
+    """What figures are of: SHA-256 of the settings, and of the features where they are a choice."""
+    key = hashlib.sha256(json.dumps(settings.to_json(), sort_keys=True).encode())
+    if features is not None:
+        with features.open("rb") as file:
+            key.update(hashlib.file_digest(file, "sha256").digest())
+    return key.hexdigest()
+
+
+def read_record(path: Path, key: str) -> dict[Run, Figures]:
+    """The figures that a record holds of what has this key; {} where there is no file."""
+    found: dict[Run, Figures] = {}
     for line in path.read_text().splitlines() if path.exists() else []:
-        entry = json.loads(line)
-        if entry["settings"] == settings:
+        try:
+            entry = json.loads(line)
+        except ValueError:
+            continue  # it was cut off, and the run is done again
+        if entry["settings"] == key:
             # Kept beside the IoUs, since one rounded up to 0.5 is no hit.
             reached = np.array([int(digit) for digit in entry["thresholds_reached"]])
-            figures = {name: 100.0 * (reached > place) for place, name in enumerate(FIGURES[:-1])}
+            figures: Figures = {
+                name: np.where(reached > place, 100.0, 0.0)
+                for place, name in enumerate(FIGURES[:-1])
+            }
             figures["mIoU"] = np.array(entry["iou_percent"], dtype=np.float64)
-            found[Cell(entry["method"], entry["fold"], entry["seed"])] = figures
+            found[Run(entry["method"], entry["fold"], entry["seed"])] = figures
     return found
 
 
-def add_to_record(path: Path, settings: str, cell: Cell, figures: Figures) -> None:
-    """Adds the figures of every query of a cell, in the order of the data set, as one line."""
+def add_to_record(path: Path, key: str, run: Run, figures: Figures) -> None:
+    """Adds the figures of every query of a run, in the order of the data set, as one line."""
     entry = {
-        **cell._asdict(),
-        "settings": settings,
+        **run._asdict(),
+        "settings": key,
         "thresholds_reached": "".join(
             str(sum(bool(hit) for hit in hits))
             for hits in zip(*(figures[name] for name in FIGURES[:-1]), strict=True)
         ),
         "iou_percent": [round(iou) for iou in figures["mIoU"]],
     }
+    cut_off = path.exists() and not path.read_bytes().endswith(b"\n")
     with path.open("a") as file:
-        file.write(json.dumps(entry, separators=(",", ":")) + "\n")
+        file.write("\n" * cut_off + json.dumps(entry, separators=(",", ":")) + "\n")
 
 
 def tell_epoch(event: Any) -> None:
@@ -80,7 +117,7 @@ def told(figures: Figures) -> str:
 
 
 def print_table(
-    found: dict[Cell, Figures],
+    found: dict[Run, Figures],
     methods: Sequence[str],
     folds: Sequence[int | None],
     seeds: Iterable[int],
@@ -113,7 +150,7 @@ def print_table(
 
 
 def _pooled(
-    found: dict[Cell, Figures],
+    found: dict[Run, Figures],
     method: str,
     folds: Sequence[int | None],
     seeds: Sequence[int],
@@ -122,7 +159,7 @@ def _pooled(
     runs = []
     for seed in seeds:
         if all((method, fold, seed) in found for fold in folds):
-            parts = [found[Cell(method, fold, seed)] for fold in folds]
+            parts = [found[Run(method, fold, seed)] for fold in folds]
             runs.append({name: np.concatenate([part[name] for part in parts]) for name in FIGURES})
     return runs
 

@@ -67,9 +67,11 @@ def main() -> None:
     rows = []
     for left_out in SHIFTS:
         for uncut, cut in zip(whole, moments(left_out), strict=True):
-            if uncut[0].first >= left_out:  # else it is not there any more
+            if uncut and uncut[0].first >= left_out:  # else it is not there any more
                 same = [stays(uncut[0], moment, left_out) for moment in cut]
-                rows.append((same[0], any(same), uncut[0].score >= SURE))
+                rows.append((any(same[:1]), any(same), uncut[0].score >= SURE))
+    if not rows:
+        parser.error(f"the model {chosen.model} finds nothing of it")
     first, among, sure = np.array(rows).T
     print(
         f"cut at {len(SHIFTS)} other places, {len(rows)} best moments, {sure.sum()} of them with a"

@@ -97,16 +97,20 @@ def test_a_finished_run_is_read_and_not_trained_again(
 def test_a_record_stands_in_for_the_runs(records: ModuleType, tmp_path: Path) -> None:
     from vmrtool.training.settings import make_settings
 
-    own = records.settings_hash(make_settings({}))
-    other = records.settings_hash(make_settings({}, ["training.epochs=2"]))
+    own = records.key_of(make_settings({}))
+    other = records.key_of(make_settings({}, ["training.epochs=2"]))
     ious = np.array([0.0, 31.2, 49.9, 50.0, 71.4])
     figures = {f"R@1_IoU{m / 100}": 100.0 * (ious >= m) for m in (30, 50, 70)} | {"mIoU": ious}
     record = tmp_path / "figures.jsonl"
     assert records.read_record(record, own) == {}
-    records.add_to_record(record, own, records.Cell("mha", 1, 0), figures)
-    records.add_to_record(record, own, records.Cell("mha", None, 0), figures)
-    records.add_to_record(record, other, records.Cell("mha", 2, 0), figures)
+    records.add_to_record(record, own, records.Run("mha", 1, 0), figures)
+    records.add_to_record(record, own, records.Run("mha", None, 0), figures)
+    records.add_to_record(record, other, records.Run("mha", 2, 0), figures)
+    with record.open("a") as file:
+        file.write('{"method": "mha", "fo')  # a kill
+    records.add_to_record(record, own, records.Run("blind", None, 0), figures)
     found = records.read_record(record, own)
+    assert found.pop(("blind", None, 0)).keys() == figures.keys()
     assert list(found) == [("mha", 1, 0), ("mha", None, 0)]
     read = found["mha", 1, 0]
     for name in records.FIGURES[:-1]:

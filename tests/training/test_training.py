@@ -203,6 +203,18 @@ def test_a_run_is_not_overwritten_nor_resumed_with_other_settings(
     assert (unbroken / "model.safetensors").read_bytes() == before
 
 
+def test_a_run_from_before_a_setting_was_added_is_gone_on_with(
+    parts: Parts, tmp_path: Path
+) -> None:
+    result = short_run(parts, tmp_path / "run")
+    config = json.loads((tmp_path / "run" / "config.json").read_text())
+    del config["settings"]["network"]["attention_gain"], config["settings"]["retrieval"]["lengths"]
+    (tmp_path / "run" / "config.json").write_text(json.dumps(config))
+    assert short_run(parts, tmp_path / "run", resume=True).figures == result.figures
+    with pytest.raises(UsageError, match=r"retrieval.lengths \[4, 8, 16, 32\], now \[\]"):
+        short_run(parts, tmp_path / "run", extra=("retrieval.lengths=[]",), resume=True)
+
+
 def test_a_loss_that_is_no_number_names_the_batch(parts: Parts, tmp_path: Path) -> None:
     with pytest.raises(VmrtoolError, match=r"not finite in epoch \d, batch \d+ of \d+ \(queries"):
         short_run(parts, tmp_path / "run", extra=("training.lr=1e30", "training.clip=0"))

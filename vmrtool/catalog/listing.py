@@ -21,6 +21,7 @@ def info(catalog: Catalog) -> dict[str, Any]:
     rows = catalog.videos()
     states = Counter(row.state for row in rows)
     extractor = catalog.extractor
+    below = Counter(row.root_bytes for row in rows)
     indexed = [row for row in rows if row.state == "indexed"]
     return {
         "schema": "vmrtool.catalog/1",
@@ -32,7 +33,7 @@ def info(catalog: Catalog) -> dict[str, Any]:
         "roots": [
             {
                 "path": display(path_key(root)),
-                "videos": sum(row.root == root for row in rows),
+                "videos": below[path_key(root)],
             }
             for root in catalog.roots()
         ],

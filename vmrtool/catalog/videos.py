@@ -185,7 +185,7 @@ def failures(db: Database, extractor_id: int) -> list[tuple[VideoRow, FailureRow
         for video_id, *values in rows
         if video_id in videos
     ]
-    return sorted(standing, key=lambda pair: path_key(pair[0].path))
+    return sorted(standing, key=lambda pair: pair[0].key)
 
 
 def refresh_states(db: Database, extractor_id: int) -> None:

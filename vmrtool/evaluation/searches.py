@@ -1,7 +1,7 @@
 """Ways of searching an archive side by side: shortlists, poolings, and the two bounds."""
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from vmrtool.datasets.dataset import Dataset
+from vmrtool.datasets.samples import Window
 from vmrtool.evaluation.corpus import PER_VIDEO, archive_of, score_rankings, truths_everywhere
 from vmrtool.evaluation.rows import Row
 from vmrtool.search.archive import Findings
@@ -60,38 +61,54 @@ def compare_searches(
     poolings = [("stretches", model)] if model.pooling else []
     for pooling, pooled in (*poolings, ("mean", replace(model, pooling=()))):
         own = pooled.pooling == model.pooling
-        archive = archive_of(pooled, dataset)
-        find = partial(archive.find, pooled, per_video=PER_VIDEO)
-        ways: list[tuple[str, int | None, Search]] = [
-            ("similarity alone", max(SHORTLISTS), partial(
-                archive.alike, pooled, shortlist=max(SHORTLISTS), per_video=PER_VIDEO
-            )),
-        ]  # fmt: skip
-        sizes = SHORTLISTS if own else (_DEFAULT,)
-        ways += [(f"shortlist {size}", size, partial(find, shortlist=size)) for size in sizes]
-        if own:
-            every = partial(find, shortlist=len(dataset.videos), windows_per_video=2**31)
-            ways.append(("exhaustive", None, every))
-        for name, size, search in ways:
-            search(asked[0])  # what is done once is not counted
-            milliseconds: list[float] = []
-            found = _timed(search, asked, milliseconds)
-            figures = score_rankings(found, truths, progress=progress)
-            summary = Row(name, (figures,)).summary()
-            rows.append(
-                {
-                    "search": name,
-                    "pooling": pooling,
-                    "shortlist": size,
-                    "pairs": len(asked),
-                    "ms": float(np.median(milliseconds)),
-                    **summary,
-                }
-            )
+        rows += _by_size(pooling, pooled, dataset, asked, truths, progress, complete=own)
     return rows
 
 
-def _timed(search: Search, asked: list[str], milliseconds: list[float]) -> Iterator[Findings]:
+def _by_size(
+    pooling: str,
+    model: Model,
+    dataset: Dataset,
+    asked: Sequence[str],
+    truths: Sequence[dict[int, tuple[Window, ...]]],
+    progress: Callable[[int], None],
+    *,
+    complete: bool,
+) -> list[dict[str, Any]]:
+    """The ways of searching with the vectors of one model; only some of them unless `complete`.
+
+    In a function of its own, so that one archive has gone when the next is made.
+    """
+    archive = archive_of(model, dataset)
+    find = partial(archive.find, model, per_video=PER_VIDEO)
+    widest = max(SHORTLISTS)
+    alike = partial(archive.alike, model, shortlist=widest, per_video=PER_VIDEO)
+    ways: list[tuple[str, int | None, Search]] = [("similarity alone", widest, alike)]
+    sizes = SHORTLISTS if complete else (_DEFAULT,)
+    ways += [(f"shortlist {size}", size, partial(find, shortlist=size)) for size in sizes]
+    if complete:
+        every = partial(find, shortlist=len(dataset.videos), windows_per_video=2**31)
+        ways.append(("exhaustive", None, every))
+    rows = []
+    for name, size, search in ways:
+        search(asked[0])  # what is done once is not counted
+        milliseconds: list[float] = []
+        found = _timed(search, asked, milliseconds)
+        figures = score_rankings(found, truths, progress=progress)
+        rows.append(
+            {
+                "search": name,
+                "pooling": pooling,
+                "shortlist": size,
+                "pairs": len(asked),
+                "ms": float(np.median(milliseconds)),
+                **Row(name, (figures,)).summary(),
+            }
+        )
+    return rows
+
+
+def _timed(search: Search, asked: Sequence[str], milliseconds: list[float]) -> Iterator[Findings]:
     """What is found for each query; how long each took is added to `milliseconds`."""
     for query in asked:
         began = time.perf_counter()

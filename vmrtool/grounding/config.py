@@ -34,8 +34,8 @@ class GroundingConfig:
     segmentation; "mha-ms" the same with it.
     reading: how v_q of eq. 7, one row a word, is brought to the time axis: "aligned" (A v_q),
     "broadcast" (its mean over words at every snippet), "skip" (A v_q + v_hat).
-    attention_gain: how many times their usual size the weights start with that make queries and
-    keys of eq. 7 and 8; at 1 attention starts out near its mean and takes epochs to leave it.
+    attention_gain: factor on the initial weights that make queries and keys in eq. 7 and 8; scores
+    grow by its square. At 1 attention starts out near its mean and takes epochs to leave it.
     literal_eq8: attend over q as eq. 8 prints, instead of q_hat.
     initial_states: first states of the start/end LSTMs, "zero" or "random".
     query_encoder: where word vectors come from: "words" are learned with the network, "glove" are

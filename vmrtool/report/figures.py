@@ -75,7 +75,7 @@ def _within(title: str, document: Mapping[str, Any], names: Sequence[str]) -> Fi
     cells += [_row(row, names) for row in first]
     notes = [f"printed: {printed['source']}; {printed['note']}"]
     if blind := printed["blind"]:
-        # The blind twin is the first of ours: the two stand side by side.
+        # In a table of runs the blind twin is the first of ours: the two stand side by side.
         cells.append(("blind (published)", *(_about(blind.get(name)) for name in names)))
         notes.append(f"blind (published): approximate, {blind['source']}")
     cells += [_row(row, names) for row in ours]

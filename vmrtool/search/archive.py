@@ -70,7 +70,8 @@ class Archive:
     ) -> "Archive":
         """An archive of features (N, Dv) and cells (N, 2) in seconds that are in memory.
 
-        Windows are encoded once; what is found is the same to the last bit.
+        Windows are encoded once, and kept so; what is found is the same to the last bit as where
+        each query encodes them.
         """
         encoded: dict[tuple[str, int], EncodedWindow] = {}
 

@@ -319,7 +319,7 @@ class Searcher(Opened):
         if content is None or row.path not in {r.path for r in self._videos.get(content, ())}:
             raise UsageError(
                 f"{row.path}: has no features to be searched by model {self.model}",
-                remedy=f"See why: vmrtool catalog show '{display(path_key(row.path))}'",
+                remedy=f"See why: vmrtool catalog show '{display(row.key)}'",
             )
         (result,) = self._answers(
             [query], {content: [row]}, {content}, [], top, 1, sys.maxsize, top

@@ -10,6 +10,7 @@ state.pt           weights, optimiser and random state, for --resume
 """
 
 import json
+from dataclasses import MISSING, fields
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,8 @@ import torch
 
 from vmrtool.errors import DataError, UsageError
 from vmrtool.files import whole
+from vmrtool.grounding.config import GroundingConfig
+from vmrtool.training.settings import RetrievalSettings, TrainingSettings
 
 SCHEMA = "vmrtool.run/1"
 
@@ -51,7 +54,7 @@ class RunFolder:
                     f"{self.path} already holds a run",
                     remedy="go on with it by --resume, or give another --out",
                 )
-            old, new = self.read_config(), json.loads(json.dumps(config))
+            old, new = _complete(self.read_config()), json.loads(json.dumps(config))
             differing = _differences(old | {"source": None}, new | {"source": None})
             if differing:
                 raise UsageError(
@@ -139,6 +142,27 @@ def _read_json(path: Path) -> dict[str, Any]:
             f"{path}: cannot be read ({error})", remedy="train into another --out"
         ) from error
     return document
+
+
+def _complete(config: dict[str, Any]) -> dict[str, Any]:
+    """A config.json with the settings that were added since it was written, at their defaults,
+    which are what was done before.
+    """
+    settings = config.get("settings")
+    if not isinstance(settings, dict):
+        return config
+    kinds = (
+        ("network", GroundingConfig),
+        ("training", TrainingSettings),
+        ("retrieval", RetrievalSettings),
+    )
+    for section, kind in kinds:
+        known = settings.get(section)
+        if isinstance(known, dict):
+            defaults = {f.name: f.default for f in fields(kind) if f.default is not MISSING}
+            settings = settings | {section: defaults | known}
+    completed: dict[str, Any] = json.loads(json.dumps(config | {"settings": settings}))
+    return completed
 
 
 def _differences(old: Any, new: Any, name: str = "") -> list[str]:
