@@ -138,6 +138,23 @@ def test_two_runs_at_once_share_the_work(
     assert sorted(path.name for path in tmp_path.iterdir()) == ["v.db"]
 
 
+def test_what_another_run_ends_while_it_is_looked_at_counts_as_unchanged(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    catalog = tmp_path / "v.db"
+    take = Claims.take
+
+    def take_late(claims: Claims, content: str) -> bool:
+        monkeypatch.setattr(Claims, "take", take)
+        index([folder], catalog, FakeExtractor().source)
+        return take(claims, content)
+
+    monkeypatch.setattr(Claims, "take", take_late)
+    extractor = FakeExtractor()
+    report = index([folder], catalog, extractor.source)
+    assert (report.unchanged, report.renamed, report.indexed, extractor.asked) == (12, 0, 0, [])
+
+
 def test_claims_end_with_their_holder(tmp_path: Path) -> None:
     catalog = tmp_path / "v.db"
     content = "ab" * 32

@@ -171,7 +171,7 @@ class Run:
             return None
         # Asked only now: another run may have been at it until a moment ago.
         if self._catalog.has_features(content, self._extractor):
-            self._adopt(file, local, row, content)
+            self._adopt(file, local, content)
             self._claims.release(content)
             return None
         try:
@@ -192,8 +192,10 @@ class Run:
             return row.content_hash
         return content_of(file, local)
 
-    def _adopt(self, file: FoundFile, local: LocalFile, row: VideoRow | None, content: str) -> None:
+    def _adopt(self, file: FoundFile, local: LocalFile, content: str) -> None:
         """Commits a video whose features are here already."""
+        # Another run may have written it since it was looked for.
+        row = self._catalog.video(file.path)
         same = self._catalog.videos_with(content)
         others = [
             other
