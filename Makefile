@@ -16,7 +16,7 @@ $(READY): pyproject.toml constraints.txt
 demo: $(READY)
 	$(BIN)/python examples/demo.py
 
-# Two files of tests at a time, each on one thread, so that two cores are busy and none waits for another.
+# Two files of tests at a time, each on one thread: two cores are busy, and none waits.
 test: $(READY)
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile
 

@@ -549,7 +549,8 @@ def test_settings_tables() -> None:
                 assert shown == real[name]
             else:
                 expected = json.loads(shown)
-                assert (tuple(expected) if isinstance(expected, list) else expected) == real[name]
+                expected = tuple(expected) if isinstance(expected, list) else expected
+                assert expected == real[name], name
 
 
 def test_train_and_run_folder_and_eval(tmp_path: Path) -> None:
