@@ -5,6 +5,7 @@ import torch
 
 from vmrtool.grounding.config import READINGS, VARIANTS
 from vmrtool.grounding.losses import grounding_loss
+from vmrtool.grounding.network import PreparedQuery
 
 KINDS = [
     {"variant": variant, "reading": reading} for variant, reading in product(VARIANTS, READINGS)
@@ -86,6 +87,36 @@ def test_padding_and_company_change_nothing(
     for weight, value in network.named_parameters():
         if value.grad is not None:
             torch.testing.assert_close(value.grad, gradients[weight], rtol=1e-3, atol=1e-5)
+
+
+MATCHING = [{"match": True}, {"match": True, "match_apart": True}]
+
+
+@pytest.mark.parametrize("settings", KINDS + OTHERS + MATCHING, ids=name)
+def test_a_prepared_query_is_grounded_as_any_other(settings, make_network, make_batch) -> None:
+    """Queries prepared one at a time and without their padding, then joined: the same output."""
+    network = make_network(**settings).eval()
+    with torch.no_grad():
+        for weight, value in network.named_parameters():
+            if weight.endswith("bias"):  # they start at 0, where a forgotten one would not show
+                value.normal_()
+    features, mask, words, word_mask = make_batch([9, 4, 1], [3, 5, 2])
+    video, query = network.encode_video(features, mask), network.encode_query(words, word_mask)
+    expected = network.fuse_and_predict(video, query)
+    rows = [network.prepare(query.select(torch.tensor([row]))) for row in range(3)]
+    outputs = [network.ground(video, PreparedQuery.join(rows))]
+    for row, length in enumerate((3, 5, 2)):
+        alone = network.prepare(query.select(torch.tensor([row])).shortened(length))
+        outputs.append(network.ground(video.select(torch.tensor([row])), alone))
+    for logits in ("start_logits", "end_logits", "segment_logits"):
+        wanted = getattr(expected, logits)
+        if wanted is None:
+            assert all(getattr(output, logits) is None for output in outputs)
+            continue
+        said = getattr(outputs[0], logits)
+        torch.testing.assert_close(said[mask], wanted[mask], rtol=1e-4, atol=1e-5)
+        said = torch.cat([getattr(output, logits) for output in outputs[1:]])
+        torch.testing.assert_close(said[mask], wanted[mask], rtol=1e-4, atol=1e-5)
 
 
 def test_readings_place_v_q_in_time(make_network, make_batch) -> None:

@@ -11,7 +11,7 @@ import torch
 from torch.nn import functional as F
 
 from vmrtool.grounding.checkpoint import ExtractorSpec, GroundingModel
-from vmrtool.grounding.network import EncodedQuery, EncodedVideo, GroundingOutput
+from vmrtool.grounding.network import EncodedQuery, EncodedVideo, GroundingOutput, PreparedQuery
 from vmrtool.grounding.pooling import LENGTHS, stretch_means
 from vmrtool.grounding.ranking import RankingWeights
 from vmrtool.text.vocabulary import Vocabulary
@@ -50,8 +50,11 @@ class OracleNetwork:
     def stretch_vectors(self, content, mask, spans):
         return F.normalize(stretch_means(content, mask, spans), dim=-1)
 
-    def fuse_and_predict(self, video, query):
-        wanted = query.q_hat.sum(dim=1)[:, None, : EVENTS + 1]
+    def prepare(self, query):
+        return PreparedQuery(query, ())
+
+    def ground(self, video, prepared):
+        wanted = prepared.query.q_hat.sum(dim=1)[:, None, : EVENTS + 1]
         inside = ((video.content * wanted).sum(dim=-1) > 0.5) & video.mask
         before = F.pad(inside, (1, 0))[:, :-1]
         after = F.pad(inside, (0, 1))[:, 1:]

@@ -39,6 +39,29 @@ class AttentionMap(nn.Module):
         scores = queries @ keys.transpose(-1, -2) * queries.shape[-1] ** -0.5
         return scores.masked_fill(~source_mask[:, None, None], float("-inf")).softmax(dim=-1)
 
+    def rows_of_target(self, target: Tensor) -> Tensor:
+        """What a target known beforehand makes of the scores: rows (B, H, T, W).
+
+        Their products with any source (B, S, W) are the scores but for a constant a row, which
+        softmax over the source does not see.
+        """
+        queries = self.split(self.queries(target))
+        return queries @ self._by_head(self.keys.weight) * queries.shape[-1] ** -0.5
+
+    def rows_of_source(self, source: Tensor) -> tuple[Tensor, Tensor]:
+        """The same of a source known beforehand: rows (B, H, S, W), and constants (B, H, S).
+
+        Their products with any target (B, T, W), plus the constants, are the scores.
+        """
+        keys = self.split(self.keys(source))
+        keys = keys * keys.shape[-1] ** -0.5
+        constants = keys @ self.queries.bias.unflatten(0, (self.heads, -1))[:, :, None]
+        return keys @ self._by_head(self.queries.weight), constants.squeeze(-1)
+
+    def _by_head(self, weight: Tensor) -> Tensor:
+        """(W, W') to heads (H, W / H, W')."""
+        return weight.unflatten(0, (self.heads, -1))
+
 
 class MultiHeadAttention(AttentionMap):
     """MHA(Q = target, K = V = source), eq. 3, 4, 7 and 8; all of one width."""
@@ -65,6 +88,22 @@ class MultiHeadAttention(AttentionMap):
         attention = super().forward(target, source, source_mask)
         heads = attention @ self.split(self.values(source))
         return self._join(heads), attention.mean(dim=1)
+
+    def value_rows(self, source: Tensor) -> Tensor:
+        """What source (B, S, W) is a mix of: rows (B, H, S, W).
+
+        Weighted by the attention of all heads and summed, they are what `forward` returns.
+        """
+        values = self.split(self.values(source))
+        return values @ self._by_head(self.joined.weight.t()) + self.joined.bias / self.heads
+
+    def of_means(self, means: Tensor) -> Tensor:
+        """What `forward` returns where the attention of each head has averaged the source already.
+
+        means (B, H, T, W) -> (B, T, W).
+        """
+        heads = means @ self._by_head(self.values.weight).transpose(1, 2)
+        return self._join(heads + self.values.bias.unflatten(0, (self.heads, 1, -1)))
 
     def _join(self, heads: Tensor) -> Tensor:
         joined: Tensor = self.joined(heads.transpose(1, 2).flatten(2))

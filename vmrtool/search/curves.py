@@ -7,7 +7,15 @@ import torch
 from numpy.typing import NDArray
 
 from vmrtool.grounding.checkpoint import GroundingModel
-from vmrtool.search.grounding import batch_size, batches, cut, encode_queries, encode_windows
+from vmrtool.grounding.network import PreparedQuery
+from vmrtool.search.grounding import (
+    batch_size,
+    batches,
+    cut,
+    encode_queries,
+    encode_windows,
+    prepared_query,
+)
 from vmrtool.search.windows import owner
 
 
@@ -54,13 +62,13 @@ def snippet_curves(
     tiles = [(window.first, len(window)) for window in windows]
     heard = owner(tiles, np.arange(len(features))[:, None].repeat(2, axis=1))
     curves = np.zeros((3, len(features)), np.float32)
+    prepared = prepared_query(model.network, asked, 0)
     encoded = [window.values for window in encode_windows(model, windows)]
     for chosen, values, mask in batches(
         encoded, batch_size(model.device), model.config.max_snippets
     ):
         video = model.network.kept(values.to(model.device), mask.to(model.device))
-        row = torch.zeros(len(mask), dtype=torch.int64, device=model.device)
-        output = model.network.fuse_and_predict(video, asked.select(row))
+        output = model.network.ground(video, PreparedQuery.join([prepared] * len(mask)))
         said = list(output.probabilities())
         if output.segment_logits is not None:
             said.append(output.segment_logits.float().sigmoid())

@@ -1,9 +1,9 @@
 """Grounding: where in a window of a video a query is true. Used by search and evaluation alike.
 
 A window is encoded once, whatever is asked; what comes of it is rounded to float16, so that it is
-the same whether it was kept or has just been made. Then it meets queries. Both happen in batches of
-one fixed shape for each length, so that what is found in a window does not depend, to the last
-bit, on what else is looked at in the same go.
+the same whether it was kept or has just been made. Then it meets queries, each prepared once for
+all its windows. All of it happens in batches of one fixed shape for each length, so that what is
+found in a window does not depend, to the last bit, on what else is looked at in the same go.
 """
 
 import math
@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from vmrtool.grounding.checkpoint import GroundingModel
 from vmrtool.grounding.decoding import decode_output, span_presence
-from vmrtool.grounding.network import EncodedQuery
+from vmrtool.grounding.network import EncodedQuery, GroundingNetwork, PreparedQuery
 from vmrtool.grounding.queries import pad_words
 from vmrtool.search.labels import LabelModel, Model
 from vmrtool.search.merging import Candidate, Order, merge
@@ -25,6 +25,8 @@ from vmrtool.search.windows import Window, tile_windows
 PER_WINDOW = 5  # moments looked for in one window
 NMS_IOU = 0.5  # of moments within a given video that overlap more, the best is kept
 _STEP = 16  # windows are padded to a multiple of this many snippets
+_WORD_STEP = 8  # and queries, when they meet windows, to a multiple of this many words
+_QUERIES_AT_ONCE = 4
 _LARGEST = float(np.finfo(np.float16).max)
 
 
@@ -72,11 +74,11 @@ class Queries:
 
 
 def batch_size(device: torch.device) -> int:
-    """Windows in a batch: a CPU gains little above 4, another device wants it wide.
+    """Windows in a batch: a CPU gains little above 10, another device wants it wide.
 
     The last batch of each length is filled up, which a small one is with less waste.
     """
-    return 4 if device.type == "cpu" else 64
+    return 10 if device.type == "cpu" else 64
 
 
 @torch.inference_mode()
@@ -86,11 +88,12 @@ def encode_queries(model: Model, queries: Sequence[str]) -> Queries:
         likenesses = np.stack([model.query_vector(query) for query in queries])
         return Queries(None, torch.from_numpy(likenesses))
     words, mask = pad_words([model.words(query) for query in queries], model.config.max_words)
-    size = batch_size(model.device)
     parts, vectors = [], []
-    for start in range(0, len(queries), size):
+    for start in range(0, len(queries), _QUERIES_AT_ONCE):
         # One shape here as well: rows without a query repeat the batch's first.
-        rows = [row if row < len(queries) else start for row in range(start, start + size)]
+        rows = [
+            row if row < len(queries) else start for row in range(start, start + _QUERIES_AT_ONCE)
+        ]
         encoded = model.network.encode_query(
             words[rows].to(model.device), mask[rows].to(model.device)
         )
@@ -179,16 +182,19 @@ def ground_windows(
     network, device = model.network, model.device
     encoded = encode_windows(model, windows)
     found: list[list[Candidate]] = [[] for _ in pairs]
-    for chosen, values, mask in batches(
-        [encoded[window].values for window, _ in pairs],
-        batch_size(device),
-        model.config.max_snippets,
-    ):
+    prepared: dict[int, PreparedQuery] = {}
+    for chosen, values, mask in _meetings(model, encoded, queries.encoded, pairs):
         rows = [pairs[index][1] for index in chosen]
-        asked = torch.tensor(rows + rows[:1] * (len(values) - len(rows)), device=device)
+        rows += rows[:1] * (len(values) - len(rows))
+        # Those of one batch are in memory: a prepared query is large.
+        prepared = {
+            row: prepared.get(row) or prepared_query(network, queries.encoded, row)
+            for row in dict.fromkeys(rows)
+        }
+        asked = torch.tensor(rows, device=device)
         mask = mask.to(device)
         video = network.kept(values.to(device), mask)
-        output = network.fuse_and_predict(video, queries.encoded.select(asked))
+        output = network.ground(video, PreparedQuery.join([prepared[row] for row in rows]))
         cells = np.zeros((*mask.shape, 2))
         for row, index in enumerate(chosen):
             window = encoded[pairs[index][0]]
@@ -227,6 +233,35 @@ def ground_windows(
                     )
                 )
     return found
+
+
+def prepared_query(network: GroundingNetwork, encoded: EncodedQuery, row: int) -> PreparedQuery:
+    """One of several encoded queries, ready to meet windows; padded to its own length alone."""
+    query = encoded.select(torch.tensor([row], device=encoded.mask.device))
+    return network.prepare(query.shortened(_padded_length(encoded, row)))
+
+
+def _padded_length(encoded: EncodedQuery, row: int) -> int:
+    words = int(encoded.mask[row].sum())
+    return min(-(-words // _WORD_STEP) * _WORD_STEP, encoded.mask.shape[1])
+
+
+def _meetings(
+    model: GroundingModel,
+    windows: Sequence[EncodedWindow],
+    encoded: EncodedQuery,
+    pairs: Sequence[tuple[int, int]],
+) -> Iterator[tuple[list[int], torch.Tensor, torch.Tensor]]:
+    """Yields pairs of a window and a query as `batches` does, queries of one padded length each."""
+    lengths = {row: _padded_length(encoded, row) for row in {row for _, row in pairs}}
+    for length in sorted(set(lengths.values())):
+        members = [index for index, (_, row) in enumerate(pairs) if lengths[row] == length]
+        for chosen, values, mask in batches(
+            [windows[pairs[index][0]].values for index in members],
+            batch_size(model.device),
+            model.config.max_snippets,
+        ):
+            yield [members[place] for place in chosen], values, mask
 
 
 def _by_labels(
