@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -18,7 +18,18 @@ from vmrtool.search.labels import Model
 SHORTLISTS = (10, 20, 50, 100)
 _DEFAULT = 50  # the shortlist of a search that says nothing
 
-Search = Callable[[str], Findings]
+
+@dataclass(frozen=True)
+class Way:
+    """A way of searching: its name, how windows are pooled, into how many videos it looks.
+
+    pooling is "stretches" or "mean"; shortlist is None where every window is grounded.
+    """
+
+    name: str
+    pooling: str
+    shortlist: int | None
+    find: Callable[[str], Findings]
 
 
 def count_ways(model: Model) -> int:
@@ -58,60 +69,64 @@ def compare_searches(
     truths = [everywhere[index] for index in chosen]
     asked = [dataset.samples[index].query for index in chosen]
     rows = []
-    poolings = [("stretches", model)] if model.pooling else []
-    for pooling, pooled in (*poolings, ("mean", replace(model, pooling=()))):
-        own = pooled.pooling == model.pooling
-        rows += _by_size(pooling, pooled, dataset, asked, truths, progress, complete=own)
+    for pooled in poolings_of(model):
+        # The ways hold an archive, which has gone when the next is made.
+        rows += [
+            _row(way, asked, truths, progress)
+            for way in ways_of(pooled, dataset, complete=pooled.pooling == model.pooling)
+        ]
     return rows
 
 
-def _by_size(
-    pooling: str,
-    model: Model,
-    dataset: Dataset,
-    asked: Sequence[str],
-    truths: Sequence[dict[int, tuple[Window, ...]]],
-    progress: Callable[[int], None],
-    *,
-    complete: bool,
-) -> list[dict[str, Any]]:
-    """The ways of searching with the vectors of one model; only some of them unless `complete`.
+def poolings_of(model: Model) -> list[Model]:
+    """The model as it pools windows, and as one of mean vectors where that is another."""
+    return [model, replace(model, pooling=())] if model.pooling else [model]
 
-    In a function of its own, so that one archive has gone when the next is made.
+
+def ways_of(model: Model, dataset: Dataset, *, complete: bool) -> list[Way]:
+    """The ways of searching a data set's videos with a model's own pooling.
+
+    `complete`: with several shortlists, and the exhaustive search; else with the usual one alone.
     """
     archive = archive_of(model, dataset)
+    pooling = "stretches" if model.pooling else "mean"
     find = partial(archive.find, model, per_video=PER_VIDEO)
     widest = max(SHORTLISTS)
     alike = partial(archive.alike, model, shortlist=widest, per_video=PER_VIDEO)
-    ways: list[tuple[str, int | None, Search]] = [("similarity alone", widest, alike)]
-    sizes = SHORTLISTS if complete else (_DEFAULT,)
-    ways += [(f"shortlist {size}", size, partial(find, shortlist=size)) for size in sizes]
+    ways = [Way("similarity alone", pooling, widest, alike)]
+    ways += [
+        Way(f"shortlist {size}", pooling, size, partial(find, shortlist=size))
+        for size in (SHORTLISTS if complete else (_DEFAULT,))
+    ]
     if complete:
         every = partial(find, shortlist=len(dataset.videos), windows_per_video=2**31)
-        ways.append(("exhaustive", None, every))
-    rows = []
-    for name, size, search in ways:
-        search(asked[0])  # what is done once is not counted
-        milliseconds: list[float] = []
-        found = _timed(search, asked, milliseconds)
-        figures = score_rankings(found, truths, progress=progress)
-        rows.append(
-            {
-                "search": name,
-                "pooling": pooling,
-                "shortlist": size,
-                "pairs": len(asked),
-                "ms": float(np.median(milliseconds)),
-                **Row(name, (figures,)).summary(),
-            }
-        )
-    return rows
+        ways.append(Way("exhaustive", pooling, None, every))
+    return ways
 
 
-def _timed(search: Search, asked: Sequence[str], milliseconds: list[float]) -> Iterator[Findings]:
+def _row(
+    way: Way,
+    asked: Sequence[str],
+    truths: Sequence[dict[int, tuple[Window, ...]]],
+    progress: Callable[[int], None],
+) -> dict[str, Any]:
+    way.find(asked[0])  # what is done once is not counted
+    milliseconds: list[float] = []
+    figures = score_rankings(_timed(way, asked, milliseconds), truths, progress=progress)
+    return {
+        "search": way.name,
+        "pooling": way.pooling,
+        "shortlist": way.shortlist,
+        "pairs": len(asked),
+        "ms": float(np.median(milliseconds)),
+        **Row(way.name, (figures,)).summary(),
+    }
+
+
+def _timed(way: Way, asked: Sequence[str], milliseconds: list[float]) -> Iterator[Findings]:
     """What is found for each query; how long each took is added to `milliseconds`."""
     for query in asked:
         began = time.perf_counter()
-        found = search(query)
+        found = way.find(query)
         milliseconds.append(1000.0 * (time.perf_counter() - began))
         yield found

@@ -386,7 +386,7 @@ class GroundingNetwork(nn.Module):
         s is a mix of few rows: v_q has one a word, q_v one a word and head. What the MLPs make of
         s is therefore the same mix of what they make of these rows, most of which do not depend on
         the video. Likewise v_hat meets keys and queries that were brought to its side beforehand.
-        At D = 512 and 8 words this saves a third of the arithmetic.
+        At D = 512, 48 snippets and 8 words 20 of 28 D^2 products a snippet are left.
         """
         if not prepared.rows:
             return self.fuse_and_predict(video, prepared.query)
