@@ -1,0 +1,55 @@
+"""benchmarks/searches.py: what is asked in several sittings is what one sitting would have found."""
+
+import importlib
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from synthetic import write_archive
+
+from vmrtool.datasets.load import load_parts
+from vmrtool.evaluation.searches import compare_searches
+from vmrtool.grounding.checkpoint import load_model
+
+REPOSITORY = Path(__file__).parent.parent.parent
+
+
+def test_sittings_add_up_to_what_compare_searches_tells(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.syspath_prepend(REPOSITORY / "benchmarks")
+    searches, scaling = (importlib.import_module(name) for name in ("searches", "scaling"))
+    monkeypatch.setattr(searches, "BLOCK", 5)
+    queries, catalog = write_archive(tmp_path, videos=8, seed=1)
+    (dataset,) = load_parts([str(queries)], [catalog], use="test")
+    width = dataset.video(0).features.shape[1]
+    scaling.write_model(tmp_path / "run", width, (4, 8))
+    record = tmp_path / "found.jsonl"
+    words = ["searches.py", "--dataset", str(queries), "--features", str(catalog)]
+    words += ["--model", str(tmp_path / "run"), "--record", str(record)]
+
+    monkeypatch.setattr(sys, "argv", [*words, "--queries", "5", "--ways", "stretches: exhaustive"])
+    searches.main()
+    with record.open("a") as file:
+        file.write('{"model": "cut o')  # killed while it wrote
+    monkeypatch.setattr(sys, "argv", words)
+    searches.main()
+    before = record.read_text()
+    capsys.readouterr()
+    searches.main()
+    assert record.read_text() == before  # nothing is left to ask
+
+    model = load_model(tmp_path / "run" / "model.safetensors")
+    found = searches.read(record, model.sha256)
+    rows = compare_searches(model, dataset)
+    assert len(rows) == len({name for name, _ in found}) == 8
+    for row in rows:
+        name = f"{row['pooling']}: {row['search']}"
+        hits = np.concatenate([hits for (way, _), (hits, _) in found.items() if way == name])
+        assert len(hits) == len(dataset) > 5
+        for place, figure in enumerate(searches.SHOWN):
+            assert 100 * hits[:, place].mean() == pytest.approx(row[figure]["mean"])
+        assert (
+            f"| {name} | {len(dataset)} |" in capsys.readouterr().out or name != rows[0]["search"]
+        )
