@@ -1,11 +1,12 @@
 """Ways of searching a data set's videos, query by query, in as many sittings as it takes.
 
     python benchmarks/searches.py --dataset charades --features FILE.h5 --model RUN --record FILE
-        [--annotations DIR] [--ways NAME ...] [--queries N]
+        [--annotations DIR] [--ways NAME ...] [--blocks FROM:TO]
 
 What `vmrtool eval --corpus --searches` compares, where its exhaustive search takes hours: every
 window is grounded for every query. Queries are asked in an order drawn once (seed 0), in blocks;
-what each way found of a block is a line of the record, and the same command goes on with the rest.
+what each way found of a block is a line of the record, and the same command goes on with the rest;
+of several at a time each takes blocks of its own, and all may write one record.
 So a way that was stopped has a random part of the queries, and the table is printed twice: over
 what each way was asked, and over what all were.
 """
@@ -45,7 +46,7 @@ def main() -> None:
     parser.add_argument("--model", type=Path, required=True, help="a run's folder")
     parser.add_argument("--record", type=Path, required=True, help="JSON lines to go on with")
     parser.add_argument("--ways", nargs="*", help="as 'stretches: shortlist 50'; all without")
-    parser.add_argument("--queries", type=int, help="at most so many of the order")
+    parser.add_argument("--blocks", default=":", help=f"FROM:TO, of {BLOCK} queries each")
     parser.add_argument("--threads", type=int, default=1)
     chosen = parser.parse_args()
     torch.set_num_threads(chosen.threads)
@@ -63,11 +64,13 @@ def main() -> None:
     if unknown := set(names) - set(ways):
         sys.exit(f"no way {', '.join(sorted(unknown))}: there are {', '.join(ways)}")
     truths = truths_everywhere(dataset)
-    order = np.random.default_rng(0).permutation(len(dataset))[: chosen.queries]
+    order = np.random.default_rng(0).permutation(len(dataset))
     blocks = [order[start : start + BLOCK] for start in range(0, len(order), BLOCK)]
+    first, last = (int(bound) if bound else None for bound in chosen.blocks.split(":"))
     found = read(chosen.record, model.sha256)
     try:
-        for number, block in enumerate(blocks):
+        for number in range(len(blocks))[first:last]:
+            block = blocks[number]
             for name in names:
                 known = found.get((name, number))
                 if known is not None and len(known[0]) == len(block):

@@ -40,7 +40,7 @@ def test_sittings_add_up_to_what_compare_searches_tells(
     words = ["searches.py", "--dataset", str(queries), "--features", str(catalog)]
     words += ["--model", str(tmp_path / "run"), "--record", str(record)]
 
-    monkeypatch.setattr(sys, "argv", [*words, "--queries", "5", "--ways", "stretches: exhaustive"])
+    monkeypatch.setattr(sys, "argv", [*words, "--blocks", ":1", "--ways", "stretches: exhaustive"])
     searches.main()
     with record.open("a") as file:
         file.write('{"model": "cut o')  # killed while it wrote
