@@ -195,9 +195,9 @@ def indexes(path: Path, model: GroundingModel) -> dict[str, Any]:
         assert extractor is not None
         key, dim = vectors_key(model), model.config.retrieval_dim
         listed = catalog.list_windows(key, extractor.id)
-        vectors = np.empty((sum(window.vectors for window in listed), dim), np.float32)
+        vectors = np.empty((sum(windows.vectors for windows in listed.values()), dim), np.float32)
         filled = 0
-        for content in sorted({window.content_hash for window in listed}):
+        for content in listed:
             for window in catalog.load_vectors(key, extractor.id, [content]):
                 vectors[filled : filled + len(window.vectors)] = window.vectors
                 filled += len(window.vectors)

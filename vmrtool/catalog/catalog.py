@@ -18,7 +18,7 @@ from vmrtool.catalog.rows import (
     FailureRow,
     FileFacts,
     FoundFile,
-    ListedWindow,
+    ListedWindows,
     Relocation,
     State,
     StoredEncoding,
@@ -381,8 +381,8 @@ class Catalog:
         with self.reading() as db:
             return list(vectors.read(db, model, extractor, contents))
 
-    def list_windows(self, model: str, extractor: int) -> list[ListedWindow]:
-        """All windows of a model without their vectors, in the order of content hash and time."""
+    def list_windows(self, model: str, extractor: int) -> dict[str, ListedWindows]:
+        """All windows of a model without their vectors, by content hash, in its order."""
         with self.reading() as db:
             return vectors.listing(db, model, extractor)
 

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -152,17 +152,20 @@ class StoredWindow:
     encoding: StoredEncoding | None = None
 
 
-@dataclass(frozen=True)
-class ListedWindow:
-    """What a catalog knows of a window without reading its vectors, and how many those are.
+Windows = tuple[tuple[int, int, int], ...]
+"""A content's windows in the order of time: id, first snippet, number of snippets.
 
-    `id` is used once: a window that was made again has another.
+An id is used once: a window that was made again has another.
+"""
+
+
+class ListedWindows(NamedTuple):
+    """What a catalog knows of a content's windows without reading their vectors.
+
+    `vectors` is how many these are in all.
     """
 
-    id: int
-    content_hash: str
-    first: int
-    n: int
+    windows: Windows
     vectors: int
 
 

@@ -10,7 +10,7 @@ import numpy as np
 from sqlite_utils import Database
 
 from vmrtool.catalog.digests import vectors_digest
-from vmrtool.catalog.rows import ListedWindow, StoredEncoding, StoredWindow
+from vmrtool.catalog.rows import ListedWindows, StoredEncoding, StoredWindow
 
 _AMONG = "AND w.content_hash IN (SELECT value FROM json_each(?)) "
 
@@ -80,8 +80,8 @@ def _write_encoding(
     )
 
 
-def listing(db: Database, model: str, extractor_id: int) -> list[ListedWindow]:
-    """All windows of a model without their vectors, in the order of content hash and time.
+def listing(db: Database, model: str, extractor_id: int) -> dict[str, ListedWindows]:
+    """All windows of a model without their vectors, by content hash, in its order.
 
     Raises:
         ValueError: windows that nothing here has written.
@@ -92,12 +92,19 @@ def listing(db: Database, model: str, extractor_id: int) -> list[ListedWindow]:
         "ORDER BY w.content_hash, w.first",
         (model, extractor_id),
     )
-    listed = []
+    windows: dict[str, list[tuple[int, int, int]]] = {}
+    vectors: dict[str, int] = {}
+    # Every search waits for this: few steps a row.
     for row in rows:
-        if [type(value) for value in row] != [int, str, int, int, int]:
+        if (*map(type, row),) != (int, str, int, int, int):
             raise ValueError(f"window {row[0]!r}")
-        listed.append(ListedWindow(*row))
-    return listed
+        window, content, first, n, count = row
+        windows.setdefault(content, []).append((window, first, n))
+        vectors[content] = vectors.get(content, 0) + count
+    return {
+        content: ListedWindows(tuple(listed), vectors[content])
+        for content, listed in windows.items()
+    }
 
 
 def read(

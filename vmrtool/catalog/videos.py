@@ -21,6 +21,7 @@ FACTS = tuple(FileFacts.__dataclass_fields__)
 COLUMNS = ("path_bytes", "path", "size", "mtime_ns", "content_hash", "state", *FACTS)
 """A video's columns but for its ids."""
 
+_STATES = frozenset(get_args(State))
 _SELECT = (
     "SELECT v.id, r.path_bytes, v.path_bytes, v.size, v.mtime_ns, v.content_hash, v.state, "
     + ", ".join(f"v.{name}" for name in FACTS)
@@ -34,7 +35,7 @@ def _row(values: Sequence[Any]) -> VideoRow:
         raise ValueError(f"video {video_id} has no folder or no name")
     if not isinstance(size, int) or not isinstance(mtime_ns, int):
         raise ValueError(f"video {video_id} has no size or time")
-    if state not in get_args(State) or not all(map(can_be, FACTS, facts)):
+    if state not in _STATES or not all(map(can_be, FACTS, facts)):
         raise ValueError(f"what is stored of video {video_id} cannot be")
     return VideoRow(
         id=video_id,
@@ -53,7 +54,7 @@ def can_be(name: str, value: Any) -> bool:
     if value is None:
         return True
     if name in ("duration_s", "fps"):
-        return isinstance(value, int | float) and 0 <= value < math.inf
+        return isinstance(value, (int, float)) and 0 <= value < math.inf
     return isinstance(value, int if name in ("width", "height", "rotation") else str)
 
 

@@ -16,12 +16,12 @@ from numpy.typing import NDArray
 
 from vmrtool.catalog import Catalog
 from vmrtool.catalog.connection import broken
-from vmrtool.catalog.rows import ExtractorRow, ListedWindow, StoredWindow
+from vmrtool.catalog.rows import ExtractorRow, ListedWindows, StoredWindow
 from vmrtool.search import index_file
 from vmrtool.search.factory import EXACT, Factory, choose, too_few, train
 from vmrtool.search.gpu import on_gpu
 from vmrtool.search.index import Part, VectorIndex, Vectors
-from vmrtool.search.index_file import Identity, Kept, UnsoundError, Windows, as_they_are, from_flat
+from vmrtool.search.index_file import Identity, Kept, UnsoundError, as_they_are, from_flat
 from vmrtool.search.table import Table, by_time, tabulate
 
 KEPT_FROM = 50_000
@@ -126,15 +126,7 @@ def open_index(
     return OpenedIndex(table, index, told, tuple(notes))
 
 
-@dataclass(frozen=True)
-class _Listed:
-    """A content's windows as the catalog lists them, and how many vectors they have in all."""
-
-    windows: Windows
-    vectors: int
-
-
-_Known = Mapping[str, _Listed]
+_Known = Mapping[str, ListedWindows]
 
 
 @dataclass(frozen=True)
@@ -148,16 +140,7 @@ class _Source:
 
     def known(self) -> _Known:
         """What the catalog has, by content."""
-        listed: dict[str, list[ListedWindow]] = {}
-        for window in self.catalog.list_windows(self.model, self.extractor.id):
-            listed.setdefault(window.content_hash, []).append(window)
-        return {
-            content: _Listed(
-                tuple((window.id, window.first, window.n) for window in windows),
-                sum(window.vectors for window in windows),
-            )
-            for content, windows in listed.items()
-        }
+        return self.catalog.list_windows(self.model, self.extractor.id)
 
     def identity(self, factory: Factory) -> Identity:
         """Whose vectors an index of them is of."""

@@ -21,6 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vmrtool.assets.lock import hold, is_free
+from vmrtool.catalog.rows import Windows
 from vmrtool.catalog.upkeep import INDEX_MARK
 from vmrtool.files import whole
 from vmrtool.search.factory import Factory
@@ -30,9 +31,6 @@ from vmrtool.search.table import Table
 _END = struct.Struct("<QQII24s")  # bytes of index and vectors, of tables; CRCs of head and tables
 _MAGIC = b"vmrtool vector index 1\n\0"
 _PIECE = 2**24  # bytes written or summed at once
-
-Windows = tuple[tuple[int, int, int], ...]
-"""The windows of a content as the catalog lists them: id, first snippet, number of snippets."""
 
 
 class UnsoundError(Exception):
